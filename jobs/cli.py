@@ -1,0 +1,36 @@
+"""The command `easq`.
+
+Each command is a function of its own file; Ray jobs among them also run as `python -m jobs.<name>`.
+"""
+
+import sys
+
+import typer
+from rich.console import Console
+
+from jobs.demo import demo
+from jobs.import_kuairand import import_kuairand
+from jobs.problems import sentence
+from jobs.simulate import simulate
+from jobs.train import train
+
+COMMANDS = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Train and serve EASQ: a short-video ranker that learns what viewers say they think.",
+)
+IMPORT = typer.Typer(no_args_is_help=True, help="Turn public logs into samples.")
+COMMANDS.add_typer(IMPORT, name="import")
+IMPORT.command("kuairand")(import_kuairand)
+COMMANDS.command()(simulate)
+COMMANDS.command()(train)
+COMMANDS.command()(demo)
+
+
+def app() -> None:
+    """Run the command; a problem of the user's is one sentence and exit code 2."""
+    try:
+        COMMANDS()
+    except (ValueError, OSError) as error:
+        Console(stderr=True, soft_wrap=True, markup=False, highlight=False).print(sentence(error))
+        sys.exit(2)

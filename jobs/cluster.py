@@ -1,0 +1,75 @@
+"""The Ray cluster a job runs on: the one it was sent to, or one of its own on this machine."""
+
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+
+OBJECT_STORE_BYTES = 1 << 30
+REMOVE_SECONDS = 3.0
+LOCAL_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+}
+"""What a cluster of one machine has no use for."""
+
+
+@contextmanager
+def ray_cluster(cpus: int, dashboard: bool = False) -> Iterator[None]:
+    """The cluster of RAY_ADDRESS, which a submitted job has; else one that is started and stopped.
+
+    Inside another `ray_cluster` it is that one.
+
+    `cpus` are the slots of a cluster that is started. It takes free ports and asks for a token.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(log_to_driver=False, logging_level=logging.WARNING)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    folder = Path(tempfile.mkdtemp(prefix="easq-", dir="/tmp"))  # sockets need a short path
+    try:
+        _start(folder, cpus, dashboard)
+        yield
+    finally:
+        ray.shutdown()
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Ray's processes write their last lines while they end."""
+    end = time.monotonic() + REMOVE_SECONDS
+    while folder.exists() and time.monotonic() < end:
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.1)
+
+
+def _start(folder: Path, cpus: int, dashboard: bool) -> None:
+    for name, value in LOCAL_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    # Unless RAY_AUTH_MODE says otherwise Ray asks for a token, and would leave one in the home
+    # folder, where later clusters find it.
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+    ray.init(
+        address="local",
+        num_cpus=cpus,
+        object_store_memory=OBJECT_STORE_BYTES,
+        include_dashboard=dashboard,
+        dashboard_host="127.0.0.1",
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+        _temp_dir=str(folder),
+    )

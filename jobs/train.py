@@ -1,0 +1,94 @@
+"""Train on a history of samples, window by window, on Ray.
+
+Usage: easq train CONFIG [--set key=value ...]
+"""
+
+import math
+import os
+import signal
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from ray.train import TrainingFailedError
+from rich.console import Console
+
+from easq.registry_client import MlflowError
+from easq.stream import READ_CPUS
+from easq.train.config import TrainConfig, load_config
+from easq.train.failures import reason
+from easq.train.run_folder import run_folder
+from easq.train.trainer import complete, fit
+from jobs.cluster import ray_cluster
+from jobs.problems import sentence
+from jobs.progress import TrainingProgress
+from jobs.tracked import owes_mlflow, tracked
+
+STOPPED = 130
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="A TOML file; see infra/config.")],
+    changes: Annotated[
+        list[str],
+        typer.Option("--set", help="Replace a setting: --set optim.batch=512. Repeatable."),
+    ] = [],  # noqa: B006
+    dashboard: Annotated[bool, typer.Option(help="Ray's dashboard, on this machine.")] = False,
+) -> None:
+    """Score each window, then learn from it. The same run.name goes on where it stopped."""
+    console, problems = _console(stderr=False), _console(stderr=True)
+    try:
+        resolved = load_config(config, dict(_change(change) for change in changes))
+        train_run(resolved, console, dashboard)
+    except (ValueError, OSError) as error:
+        problems.print(sentence(error))
+        raise typer.Exit(2) from error
+    except (TrainingFailedError, MlflowError) as error:
+        problems.print(f"training failed: {reason(error)}")
+        raise typer.Exit(1) from error
+    except (KeyboardInterrupt, SystemExit) as stop:
+        problems.print("stopped; the same command goes on from the last checkpoint")
+        raise typer.Exit(STOPPED) from stop
+
+
+def train_run(config: TrainConfig, console: Console, dashboard: bool = False) -> None:
+    """Train a run to its end, with progress on the console, and with MLflow if it is tracked."""
+    folder, name = run_folder(config), config.run.name
+    if (latest := complete(config)) is not None:
+        console.print(f"run {name} was complete already: checkpoint {folder / latest.checkpoint}")
+        if owes_mlflow(config):
+            console.print("MLflow gets what it did not take when the run ended")
+            with tracked(config):
+                pass
+        return
+    reading = math.ceil(config.workers.num * READ_CPUS)
+    with ray_cluster(cpus=(os.cpu_count() or 1) + reading, dashboard=dashboard):
+        # After Ray has put its own handlers in place. Ray Train stops in order on SIGINT.
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+        console.print(f"run {name} in {folder}")
+        with tracked(config), TrainingProgress(folder, console):
+            latest = fit(config)
+    console.print(
+        f"run {name} is complete: {latest.window} windows, {latest.step} steps, "
+        f"checkpoint {folder / latest.checkpoint}"
+    )
+
+
+def _console(stderr: bool) -> Console:
+    return Console(stderr=stderr, soft_wrap=True, markup=False, highlight=False)
+
+
+def _change(text: str) -> tuple[str, Any]:
+    """optim.batch=512 -> ("optim.batch", 512); what is not TOML is text."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--set {text}: expected key=value, such as optim.batch=512")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+
+
+if __name__ == "__main__":
+    typer.run(train)

@@ -1,0 +1,150 @@
+"""A checkpoint: weights, optimisers, answer memory and stream position in one directory.
+
+weights.safetensors, optimisers.safetensors, memory.arrow (if anybody answered), state.json.
+Nothing is pickled. The position lies beside the weights that have learnt up to it, so a
+restart neither loses nor repeats a window.
+"""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+from pydantic import BaseModel, ConfigDict
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from easq.answer_memory import AnswerMemory
+from easq.train.step import State
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+
+
+class Position(BaseModel):
+    """How far a run has learnt."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: int = FORMAT
+    next_window: int = 0
+    step: int = 0
+    requests: int = 0
+    schema_hash: str
+
+
+def save_checkpoint(
+    directory: Path, state: State, memory: AnswerMemory, seen: dict[int, Tensor], position: Position
+) -> None:
+    """Write everything that the next step depends on; state.json comes last."""
+    save_file(_contiguous(weights_of(state)), directory / "weights.safetensors")
+    optimisers = _optimisers_of(state) | {f"seen.{w}": t for w, t in seen.items()}
+    save_file(_contiguous(optimisers), directory / "optimisers.safetensors")
+    if (table := memory.to_table()) is not None:
+        with pa.OSFile(str(directory / "memory.arrow"), "wb") as sink:
+            with pa.ipc.new_file(sink, table.schema) as writer:
+                writer.write_table(table)
+    (directory / "state.json").write_text(position.model_dump_json(indent=2))
+
+
+def load_checkpoint(
+    directory: Path, state: State, memory: AnswerMemory, seen: dict[int, Tensor], schema_hash: str
+) -> Position:
+    """Fill state, memory and seen ids from a directory; refuses another schema or format."""
+    position = Position.model_validate_json((directory / "state.json").read_text())
+    if position.format != FORMAT or position.schema_hash != schema_hash:
+        raise ValueError(
+            f"{directory} was written with features {position.schema_hash} (format "
+            f"{position.format}); this run has {schema_hash} (format {FORMAT}). "
+            "Choose a new run.name."
+        )
+    _copy_into(weights_of(state), load_file(directory / "weights.safetensors"))
+    optimisers = load_file(directory / "optimisers.safetensors")
+    _load_optimisers(state, optimisers)
+    for width, rows in seen.items():
+        rows.copy_(optimisers[f"seen.{width}"])
+    if (directory / "memory.arrow").exists():
+        with pa.OSFile(str(directory / "memory.arrow")) as source:
+            memory.load(pa.ipc.open_file(source).read_all())
+    return position
+
+
+def weights_of(state: State) -> dict[str, Tensor]:
+    """All weights by name: `ranker.…` and `rows.<width>`."""
+    dense = {f"ranker.{name}": p.detach() for name, p in state.ranker.state_dict().items()}
+    return dense | {f"rows.{w}": t for w, t in state.tables.weight.items()}
+
+
+def _adams(state: State) -> dict[str, torch.optim.Adam]:
+    named = {"main": state.main}
+    return named if state.satisfaction is None else named | {"satisfaction": state.satisfaction}
+
+
+def _optimisers_of(state: State) -> dict[str, Tensor]:
+    tensors = {"rows.steps": torch.tensor(state.rows.steps)}
+    for kind in ("mean", "square"):
+        for width, moment in getattr(state.rows, kind).items():
+            tensors[f"rows.{kind}.{width}"] = moment
+    for name, adam in _adams(state).items():
+        for index, moments in adam.state_dict()["state"].items():
+            tensors |= {f"{name}.{index}.{key}": value for key, value in moments.items()}
+    return tensors
+
+
+def _load_optimisers(state: State, tensors: dict[str, Tensor]) -> None:
+    state.rows.steps = int(tensors["rows.steps"])
+    for kind in ("mean", "square"):
+        for width, moment in getattr(state.rows, kind).items():
+            moment.copy_(tensors[f"rows.{kind}.{width}"])
+    for name, adam in _adams(state).items():
+        tree: dict[str, Any] = adam.state_dict()
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            if key.startswith(f"{name}."):
+                _, index, moment = key.split(".", 2)
+                moments.setdefault(int(index), {})[moment] = value
+        adam.load_state_dict(tree | {"state": moments})
+
+
+def _copy_into(targets: dict[str, Tensor], values: dict[str, Tensor]) -> None:
+    if targets.keys() != values.keys():
+        different = sorted(targets.keys() ^ values.keys())
+        raise ValueError(
+            f"the checkpoint belongs to another model: {different[:5]} are in one only. "
+            "Choose a new run.name."
+        )
+    for name, target in targets.items():
+        target.copy_(values[name])
+
+
+def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def read_position(directory: Path) -> Position:
+    """The position of a checkpoint, without its weights."""
+    return Position.model_validate(json.loads((directory / "state.json").read_text()))
+
+
+def newest_checkpoint(run_folder: Path) -> Path | None:
+    """The checkpoint of a run that learnt most, among those that can be read.
+
+    Neither latest.json nor Ray Train is asked: a crash falls between the steps of telling them.
+    """
+    places = {
+        path: position.next_window
+        for path in run_folder.glob("window-*")
+        if (position := _position_if_whole(path)) is not None
+    }
+    return max(places, key=places.__getitem__, default=None)
+
+
+def _position_if_whole(directory: Path) -> Position | None:
+    try:
+        return read_position(directory)
+    except (json.JSONDecodeError, UnicodeDecodeError, FileNotFoundError, NotADirectoryError):
+        log.warning("checkpoint %s is damaged and left out", directory)
+        return None

@@ -1,0 +1,181 @@
+"""The configuration of a training run, read from TOML and refused where it is not understood."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from easq.losses import Space
+from easq.model.config import ModelConfig
+from easq.pairs import PairsConfig
+from easq.samples import BehaviourOrder
+
+
+class Section(BaseModel):
+    """A table of the configuration file: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class RunSection(Section):
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
+    """A run of the same name is resumed from its last checkpoint."""
+    storage: Path
+    """Folder (shared by all nodes) under which the run keeps its checkpoints."""
+    seed: int = 0
+    keep_scores: bool = False
+    """Write every window's scores as Parquet, to evaluate afterwards."""
+
+
+class DataSection(Section):
+    history: Path
+    """A folder made by `easq import` or `easq simulate`."""
+    window: Literal["day"] | Annotated[int, Field(ge=1, strict=True)] = 4096
+    """Requests a window: scored first, then learnt from. `day`: a whole local day."""
+
+
+class LossSection(Section):
+    """Eq. 17 and Eq. 16. Every loss is a mean over its pairs, so the weights are scale-free."""
+
+    satisfaction: float = Field(default=1.0, ge=0)
+    """lambda_1."""
+    alignment: float = Field(default=2.0, ge=0)
+    """lambda_2; with beta = 0.1 the push per pair is about lambda_2 * 0.05."""
+    beta: float = Field(default=0.1, gt=0)
+    reference: Literal["satisfaction", "self", "none"] = "satisfaction"
+    """pi_ref of Eq. 16: stop_grad of s-hat (the text), of y-hat (as printed), or nothing."""
+    space: Space = "logit"
+    reference_margin_limit: float | None = Field(default=2.0, gt=0)
+    """Bound on the reference's margin, whose loss does not bound it. None: unbounded."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+
+
+class OptimSection(Section):
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Adam, dense weights (EASQ §5.1.4)."""
+    rows_learning_rate: float = Field(default=1e-3, gt=0)
+    """Lazy Adam, embedding rows."""
+    batch: int = Field(default=256, ge=1)
+    """Requests a step, over all workers together."""
+
+
+class WorkersSection(Section):
+    num: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1)
+    """Compute threads a worker; all workers together should not exceed the cores."""
+    use_gpu: bool = False
+    backend: Literal["gloo", "nccl"] = "gloo"
+    max_failures: int = Field(default=8, ge=-1)
+    """How often a failed worker group is started again; -1: for ever."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "WorkersSection":
+        if self.backend == "nccl" and not self.use_gpu:
+            raise ValueError("backend nccl needs use_gpu = true; on CPUs use gloo")
+        return self
+
+
+class CheckpointSection(Section):
+    every_windows: int = Field(default=8, ge=1)
+    keep: int = Field(default=3, ge=1)
+
+
+class TrackingSection(Section):
+    uri: str
+    """MLflow tracking server or database; a relative SQLite path is made absolute."""
+    experiment: str = "easq"
+    model_name: str = "easq-ranker"
+    register_every_minutes: float = Field(default=5.0, gt=0)
+
+
+class TrainConfig(Section):
+    """A whole run. Paths are relative to the folder the command is run in."""
+
+    run: RunSection
+    data: DataSection
+    model: ModelConfig = ModelConfig()
+    order: BehaviourOrder = BehaviourOrder()
+    pairs: PairsConfig = PairsConfig()
+    loss: LossSection = LossSection()
+    optim: OptimSection = OptimSection()
+    workers: WorkersSection = WorkersSection()
+    checkpoint: CheckpointSection = CheckpointSection()
+    tracking: TrackingSection | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> "TrainConfig":
+        heads = (self.model.main, self.model.satisfaction)
+        if self.loss.space == "log" and not all(head.positive for head in heads):
+            raise ValueError(
+                "loss.space = 'log' takes the log of scores: set model.main.positive and "
+                "model.satisfaction.positive, or use another space"
+            )
+        if self.optim.batch % self.workers.num:
+            raise ValueError(
+                f"optim.batch {self.optim.batch} must be a multiple of workers.num "
+                f"{self.workers.num}, so that every worker gets as many requests"
+            )
+        return self
+
+
+def load_config(path: Path, changes: dict[str, Any] | None = None) -> TrainConfig:
+    """Read a TOML file; `changes` maps dotted keys ("optim.batch") to values that replace its own.
+
+    Raises:
+        ValueError: one sentence a problem: the key, what was expected, what came.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no configuration file {path}; see infra/config for examples")
+    try:
+        tree = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not TOML: {error}") from error
+    for key, value in (changes or {}).items():
+        _put(tree, key.split("."), value)
+    return parse_config(tree, str(path))
+
+
+def parse_config(tree: dict[str, Any], origin: str) -> TrainConfig:
+    """Validate a configuration and make its paths absolute (workers change directory)."""
+    try:
+        config = TrainConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ValueError("\n".join(_sentences(origin, error))) from error
+    run = config.run.model_copy(update={"storage": config.run.storage.expanduser().resolve()})
+    history = config.data.history.expanduser().resolve()
+    data = config.data.model_copy(update={"history": history})
+    tracking = config.tracking and config.tracking.model_copy(
+        update={"uri": absolute_uri(config.tracking.uri)}
+    )
+    return config.model_copy(update={"run": run, "data": data, "tracking": tracking})
+
+
+def absolute_uri(uri: str) -> str:
+    """sqlite:///file.db -> sqlite:////folder/file.db; other URIs as they are."""
+    prefix = "sqlite:///"
+    if not uri.startswith(prefix):
+        return uri
+    return prefix + str(Path(uri.removeprefix(prefix)).expanduser().resolve())
+
+
+def _put(tree: dict[str, Any], keys: list[str], value: object) -> None:
+    *parents, last = keys
+    for key in parents:
+        tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise ValueError(f"{'.'.join(keys)}: {key} is a value, not a table")
+    tree[last] = value
+
+
+def _sentences(origin: str, error: ValidationError) -> list[str]:
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"]) or "the file"
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{origin}: unknown key {key}; remove it or correct its name")
+        elif problem["type"] == "missing":
+            lines.append(f"{origin}: {key} is missing")
+        else:
+            lines.append(f"{origin}: {key}: {problem['msg']}, got {problem['input']!r}")
+    return lines

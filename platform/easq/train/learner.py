@@ -1,0 +1,140 @@
+"""The loop's two verbs: score a window, then learn from it. Knows no Ray and no MLflow."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from easq.answer_memory import AnswerMemory
+from easq.encoding import encode
+from easq.features import FeatureSpec
+from easq.model.collisions import SeenIds
+from easq.pairs import NO_ANSWERS
+from easq.samples import Flat, flatten
+from easq.train.batch import Collator
+from easq.train.checkpoint import Position, load_checkpoint, save_checkpoint
+from easq.train.collective import all_max, rank, world_size
+from easq.train.config import TrainConfig
+from easq.train.monitors import Monitors
+from easq.train.prequential import prequential_metrics
+from easq.train.share import WindowShare
+from easq.train.step import initial_state, train_step
+
+
+class WindowScores(NamedTuple):
+    """A window's samples of this rank and the scores they had before they were learnt from."""
+
+    flat: Flat
+    main: np.ndarray  # [N]
+    satisfaction: np.ndarray | None  # [N]
+    metrics: dict[str, float]  # over all workers
+
+
+class Learner:
+    """A ranker that learns window by window, the same on every worker after every window."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        spec: FeatureSpec,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.config, self.spec, self.device, self.dtype = config, spec, device, dtype
+        self.state = initial_state(config, spec, device, dtype)
+        self.memory = AnswerMemory(config.pairs.remembered_per_user, config.pairs.window_days)
+        pairs = config.pairs if config.model.method == "easq" else NO_ANSWERS
+        self.collator = Collator(spec, config.order, pairs, self.memory)
+        self.seen = SeenIds(spec)
+        self.touched = {w: torch.zeros(len(t), dtype=torch.bool) for w, t in self._tables()}
+        self.position = Position(schema_hash=spec.schema_hash)
+
+    @property
+    def next_window(self) -> int:
+        """The first window not yet learnt from."""
+        return self.position.next_window
+
+    def score(self, share: WindowShare) -> WindowScores:
+        """Score this rank's rows of a window that has not been learnt from."""
+        parts = [
+            self._score(share.rows.slice(start, self.config.optim.batch))
+            for start in range(0, share.rows.num_rows, self.config.optim.batch)
+        ]
+        flat = flatten(share.rows)
+        self.seen.observe(flat.columns)
+        main = np.concatenate([np.zeros(0, np.float32), *(y for y, _ in parts)])
+        satisfaction = None
+        if self.config.model.method == "easq":
+            given = [s for _, s in parts if s is not None]
+            satisfaction = np.concatenate([np.zeros(0, np.float32), *given])
+        metrics = prequential_metrics(flat, main, satisfaction, self.config.order, self.device)
+        return WindowScores(flat, main, satisfaction, metrics)
+
+    @torch.inference_mode()
+    def _score(self, rows: pa.Table) -> tuple[np.ndarray, np.ndarray | None]:
+        inputs = encode(self.spec, flatten(rows).columns).to(self.device, self.dtype)
+        scores = self.state.ranker(self.state.tables.tokens(inputs), inputs.slots)
+        satisfaction = None if scores.satisfaction is None else scores.satisfaction.cpu().numpy()
+        return scores.main.cpu().numpy(), satisfaction
+
+    def learn(self, share: WindowShare) -> dict[str, float]:
+        """Take all steps of a window; returns its losses and monitors over all workers."""
+        if share.window != self.next_window:
+            raise ValueError(
+                f"window {share.window} came where window {self.next_window} was expected"
+            )
+        experts = (self.config.model.main.experts, self.config.model.satisfaction.experts)
+        monitors = Monitors(experts, self.device)
+        steps = 0
+        for batch in self.collator.batches(share, self.config.optim.batch, rank(), world_size()):
+            batch = batch.to(self.device, self.dtype)
+            result = train_step(self.state, batch, self.config)
+            monitors.add(result, batch)
+            for width, ids in result.touched.items():
+                self.touched[width][ids.cpu()] = True
+            steps += 1
+        self._advance(share, steps)
+        return monitors.result()
+
+    def _advance(self, share: WindowShare, steps: int) -> None:
+        self.position = self.position.model_copy(
+            update={
+                "next_window": share.window + 1,
+                "step": self.position.step + steps,
+                "requests": self.position.requests + share.num_requests,
+            }
+        )
+
+    def collision_share(self) -> float:
+        """Embedding rows that two ids share, over the rows in use by all workers' data."""
+        return self.seen.share(self._merged_seen())
+
+    def _merged_seen(self) -> dict[int, Tensor]:
+        """All workers' fingerprints as one; where two saw different ids, the row is shared."""
+        merged = {}
+        for width, rows in self.seen.fingerprint.items():
+            wide = rows.to(self.device, torch.int32)
+            unset = torch.full_like(wide, -(2**16))
+            high = all_max(wide.where(wide != 0, unset))
+            low = -all_max((-wide).where(wide != 0, unset))
+            one = high.where(high == low, torch.full_like(high, -1))
+            merged[width] = one.where(high != unset, torch.zeros_like(high)).to("cpu", torch.int16)
+        return merged
+
+    def save(self, directory: Path) -> None:
+        """Write a checkpoint. All workers call it (it merges what each has seen); rank 0 writes."""
+        seen = self._merged_seen()
+        if rank() == 0:
+            save_checkpoint(directory, self.state, self.memory, seen, self.position)
+
+    def restore(self, directory: Path) -> None:
+        """Go on from a checkpoint."""
+        self.position = load_checkpoint(
+            directory, self.state, self.memory, self.seen.fingerprint, self.spec.schema_hash
+        )
+
+    def _tables(self) -> list[tuple[int, Tensor]]:
+        return list(self.state.tables.weight.items())

@@ -1,0 +1,129 @@
+"""Eq. 17 over all workers: L_main + lambda_1 L_satis + lambda_2 L_DPO.
+
+Each loss is a sum over this rank's pairs divided by the weight of everybody's, so the gradients
+of the ranks simply add up.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from easq.losses import log_policy, online_dpo, pairwise_logistic
+from easq.model.ranker import Scores
+from easq.pairs import PairsConfig
+from easq.train.batch import Batch, PairTensors
+from easq.train.collective import all_sum, world_size
+from easq.train.config import LossSection
+
+
+class Weights(NamedTuple):
+    """Weight of all pairs of all ranks in a step; zero where a loss has none."""
+
+    main: float
+    satisfaction: float
+    alignment: float
+
+
+class Terms(NamedTuple):
+    """Losses as sums over pairs, not yet divided."""
+
+    main: Tensor
+    satisfaction: Tensor
+    alignment: Tensor
+
+
+class Parts(NamedTuple):
+    """Pairs of this rank alone, and pairs across users, whose value every rank knows."""
+
+    local: Terms
+    cross: Terms
+
+
+def global_weights(batch: Batch, loss: LossSection, pairs: PairsConfig) -> Weights:
+    """One small all-reduce, before the forward pass: weights depend on labels only."""
+    local = torch.stack([batch.main.weight.sum(), batch.satisfaction.weight.sum()])
+    main, answers = all_sum(local).tolist()
+    cross = float(batch.cross.weight.sum())  # every rank knows all of them
+    satisfaction = answers + pairs.cross_user * cross
+    alignment = answers + pairs.cross_user_alignment * cross
+    return Weights(
+        main,
+        satisfaction if loss.satisfaction else 0.0,
+        alignment if loss.alignment else 0.0,
+    )
+
+
+def everywhere(pathways: list[Tensor], positions: Tensor) -> list[Tensor]:
+    """Scores [answered] of all answered candidates of the step: own attached, others detached.
+
+    One exchange for the pathways, whose scores [candidate] are this rank's; `positions` [answered]
+    say where, and -1 that another rank has it.
+    """
+    own = positions >= 0
+    values = torch.stack([score.new_zeros(len(positions)) for score in pathways])
+    values[:, own] = torch.stack([score.detach()[positions[own]] for score in pathways])
+    all_sum(values)
+    where = (own.nonzero().squeeze(1),)
+    return [
+        value.index_put(where, score[positions[own]])
+        for value, score in zip(values, pathways, strict=True)
+    ]
+
+
+def terms(scores: Scores, batch: Batch, loss: LossSection, pairs: PairsConfig) -> Parts:
+    """Eqs. 11, 15 and 16."""
+    y, s = scores.main, scores.satisfaction
+    nothing = y.new_zeros(())
+    main = pairwise_logistic(y[batch.main.preferred], y[batch.main.other], batch.main.weight)
+    if s is None:
+        return Parts(Terms(main, nothing, nothing), Terms(nothing, nothing, nothing))
+    local = Terms(
+        main, _satisfaction(s, batch.satisfaction), _alignment(y, s, batch.satisfaction, loss)
+    )
+    if not len(batch.answered):
+        return Parts(local, Terms(nothing, nothing, nothing))
+    y_all, s_all = everywhere([y, s], batch.answered)
+    satisfaction = pairs.cross_user * _satisfaction(s_all, batch.cross)
+    alignment = nothing
+    if pairs.cross_user_alignment:
+        alignment = pairs.cross_user_alignment * _alignment(y_all, s_all, batch.cross, loss)
+    return Parts(local, Terms(nothing, satisfaction, alignment))
+
+
+def total(parts: Parts, weights: Weights, loss: LossSection) -> Tensor:
+    """Eq. 17; a loss without a pair anywhere is left out."""
+    factors = (1.0, loss.satisfaction, loss.alignment)
+    value = parts.local.main.new_zeros(())
+    for local, cross, weight, factor in zip(*parts, weights, factors, strict=True):
+        if weight:
+            value = value + factor * (local + cross) / weight
+    return value
+
+
+def loss_sums(parts: Parts) -> Tensor:
+    """Loss sums of this rank such that adding them over ranks counts every pair once, [3]."""
+    local, cross = (torch.stack([term.detach() for term in part]) for part in parts)
+    return local + cross / world_size()
+
+
+def _satisfaction(s: Tensor, pairs: PairTensors) -> Tensor:
+    return pairwise_logistic(s[pairs.preferred], s[pairs.other], pairs.weight)
+
+
+def _alignment(y: Tensor, s: Tensor, pairs: PairTensors, loss: LossSection) -> Tensor:
+    policy = log_policy(y, loss.space)
+    margin = policy[pairs.preferred] - policy[pairs.other]
+    reference = _reference_margin(policy.detach(), log_policy(s.detach(), loss.space), pairs, loss)
+    return online_dpo(margin, reference, pairs.weight, loss.beta, loss.label_smoothing)
+
+
+def _reference_margin(
+    policy: Tensor, satisfaction: Tensor, pairs: PairTensors, loss: LossSection
+) -> Tensor:
+    if loss.reference == "none":
+        return torch.zeros_like(pairs.weight)
+    reference = policy if loss.reference == "self" else satisfaction
+    margin = reference[pairs.preferred] - reference[pairs.other]
+    limit = loss.reference_margin_limit
+    return margin if limit is None or loss.reference == "self" else margin.clamp(-limit, limit)

@@ -1,0 +1,125 @@
+"""The folder of a run: what it was started with, how far it is, and what each window brought.
+
+run.json            configuration, digest of the history, and who trains it now
+latest.json         the newest checkpoint; replaced once that is complete
+windows.jsonl       a line of metrics for each window
+last_scores.json    how the scores of the newest window are spread, of rank 0's rows
+mlflow-has-all      there once the MLflow run has ended and has its pictures
+failures.jsonl      a line for each failure of the workers
+scores/             what candidates scored before their window was learnt from, if asked for
+window-000012/      a checkpoint that has learnt all windows before the 12th
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict
+
+from easq.history import Description
+from easq.train.config import TrainConfig
+from easq.train.durable import read_model, replace_file
+
+WINDOWS = "windows.jsonl"
+FAILURES = "failures.jsonl"
+SCORES = "last_scores.json"
+WEIGHTS_DEPEND_ON = {
+    "run": {"seed"},
+    "data": {"window"},
+    **dict.fromkeys(("model", "order", "pairs", "loss", "optim"), True),
+}
+
+
+class SupersededError(RuntimeError):
+    """A newer start of the same run has taken over; this one must not write any more."""
+
+
+class Claim(BaseModel):
+    """Contents of run.json."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    incarnation: int
+    """Counts the starts of the run."""
+    token: str
+    """Of one start alone: two at the same moment count alike. Only the newest may write."""
+    history_digest: str
+    config: TrainConfig
+
+
+def run_folder(config: TrainConfig) -> Path:
+    return config.run.storage / config.run.name
+
+
+def claim(config: TrainConfig, history: Description) -> Claim:
+    """Take the run over, or begin it; returns the claim that may write from now on.
+
+    Raises:
+        ValueError: the run was begun with settings or samples that give other weights.
+    """
+    begun = check_begun(config, history)
+    incarnation = begun.incarnation + 1 if begun is not None else 1
+    made = Claim(
+        incarnation=incarnation, token=uuid4().hex, history_digest=history.digest, config=config
+    )
+    replace_file(run_folder(config) / "run.json", made.model_dump_json(indent=2))
+    return made
+
+
+def check_begun(config: TrainConfig, history: Description) -> Claim | None:
+    """How the run was begun, if it was.
+
+    Raises:
+        ValueError: the run was begun with settings or samples that give other weights.
+    """
+    path = run_folder(config) / "run.json"
+    if not path.is_file():
+        return None
+    begun = read_model(path, Claim)
+    before, now = _settings(begun.config), _settings(config)
+    changes = [
+        f"{key} was {before.get(key)} and is {now.get(key)}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+    ]
+    if begun.history_digest != history.digest:
+        changes.append(f"the samples were {begun.history_digest} and are {history.digest}")
+    if changes:
+        raise ValueError(
+            f"run {config.run.name} in {config.run.storage} was begun otherwise: "
+            f"{'; '.join(changes)}. Restore these, or choose a new run.name."
+        )
+    return begun
+
+
+def _settings(config: TrainConfig) -> dict[str, Any]:
+    """Dotted settings that the weights depend on; how many workers compute them is not one."""
+    tree = config.model_dump(mode="json", include=WEIGHTS_DEPEND_ON)
+    return {
+        f"{table}.{key}": value for table, values in tree.items() for key, value in values.items()
+    }
+
+
+def check_claim(folder: Path, own: Claim) -> None:
+    """Refuse to write for a run that was started again elsewhere."""
+    newest = read_model(folder / "run.json", Claim)
+    if newest.token != own.token:
+        raise SupersededError(
+            f"{folder} was taken over by another start of the run (start {newest.incarnation}; "
+            f"this is start {own.incarnation}). Stop one of the two."
+        )
+
+
+def append_line(path: Path, record: dict[str, Any]) -> None:
+    with path.open("a") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def forget_windows_from(folder: Path, window: int) -> None:
+    """Drop the lines of windows that are about to be learnt again, and a line cut short."""
+    path = folder / WINDOWS
+    if path.is_file():
+        lines = [line for line in path.read_text().splitlines(True) if line.endswith("\n")]
+        kept = [line for line in lines if json.loads(line)["window"] < window]
+        replace_file(path, "".join(kept))

@@ -1,0 +1,139 @@
+"""The HTTP face of a replica: routes, the API key, and errors as typed bodies."""
+
+import logging
+import secrets
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request, Response
+from fastapi_offline import FastAPIOffline
+from pydantic import BaseModel, SecretStr, ValidationError
+from starlette.exceptions import HTTPException
+
+from serving.contract import (
+    Error,
+    ErrorResponse,
+    Health,
+    ModelReport,
+    RankRequest,
+    RankResponse,
+)
+from serving.refusal import RefusedError, of_validation
+from serving.replica import RankerReplica
+
+log = logging.getLogger("ray.serve")
+JSON = "application/json"
+REFUSALS: dict[int | str, dict] = {
+    status: {"model": ErrorResponse, "description": HTTPStatus(status).phrase}
+    for status in (400, 401, 413, 422, 503)
+}
+OVERLOADED: dict[int | str, dict] = {
+    429: {
+        "description": "More requests wait than the service lets wait; ask again after a second",
+        "content": {"text/plain": {}},
+    }
+}
+RANK_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {JSON: {"schema": RankRequest.model_json_schema()}},
+    }
+}
+
+
+def build_api(replica: RankerReplica) -> FastAPI:
+    """The routes of one replica."""
+    api = FastAPIOffline(title="EASQ ranking", version="1")  # /docs without a CDN
+    api.add_exception_handler(RefusedError, _refuse)
+    api.add_exception_handler(HTTPException, _http_error)
+    api.add_exception_handler(Exception, _internal_error)
+    key, max_bytes = replica.settings.api_key, replica.settings.max_body_bytes
+
+    @api.post(
+        "/v1/rank",
+        response_model=RankResponse,
+        responses=REFUSALS | OVERLOADED,
+        openapi_extra=RANK_BODY,
+    )
+    async def rank(request: Request) -> Response:
+        """Order the candidates of one user by falling score."""
+        check_key(key, request)
+        ranking = replica.rank(parse(await read_body(request, max_bytes)))
+        return answer(ranking, headers={"x-easq-replica": replica.name})
+
+    @api.get("/v1/model", response_model=ModelReport, responses={401: REFUSALS[401]})
+    async def model(request: Request) -> Response:
+        """The live version, the columns it needs, and what the last refresh came to."""
+        check_key(key, request)
+        return answer(replica.model())
+
+    @api.get("/healthz", response_model=Health)
+    async def healthz() -> Response:
+        """The process answers."""
+        return answer(Health())
+
+    @api.get("/readyz", response_model=Health, responses={503: REFUSALS[503]})
+    async def readyz() -> Response:
+        """There is a version to rank with."""
+        replica.live()
+        return answer(Health())
+
+    return api
+
+
+def check_key(key: SecretStr | None, request: Request) -> None:
+    if key is None:
+        return
+    came = request.headers.get("x-api-key", "")
+    if not secrets.compare_digest(came.encode(), key.get_secret_value().encode()):
+        raise RefusedError(
+            "unauthorised",
+            f"Expected the service's API key in the header x-api-key, and "
+            f"{'another key' if came else 'no key'} came.",
+        )
+
+
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            raise RefusedError(
+                "body_too_large",
+                f"The body is longer than {max_bytes} bytes: send fewer candidates, "
+                "or raise EASQ_MAX_BODY_BYTES.",
+            )
+    return bytes(body)
+
+
+def parse(body: bytes) -> RankRequest:
+    try:
+        return RankRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise of_validation(error) from None
+
+
+def answer(
+    body: BaseModel, status: int = HTTPStatus.OK, headers: dict[str, str] | None = None
+) -> Response:
+    return Response(body.model_dump_json(), status, headers, JSON)
+
+
+async def _refuse(_: Request, refusal: Exception) -> Response:
+    assert isinstance(refusal, RefusedError)
+    headers = {"retry-after": "1"} if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    return answer(ErrorResponse(error=refusal.error), refusal.status, headers)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    message = f"{request.method} {request.url.path}: {error.detail}. See /docs for the routes."
+    wrong_method = error.status_code == HTTPStatus.METHOD_NOT_ALLOWED
+    code = "method_not_allowed" if wrong_method else "not_found"
+    body = ErrorResponse(error=Error(code=code, message=message))
+    return answer(body, error.status_code, dict(error.headers or {}))
+
+
+async def _internal_error(request: Request, error: Exception) -> Response:
+    message = f"The service failed on this request ({type(error).__name__}); see its log."
+    body = ErrorResponse(error=Error(code="internal", message=message))
+    return answer(body, HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -1,0 +1,150 @@
+"""What goes over HTTP. Columns stand as lists: one element a candidate, all of one length.
+
+`user.<f>` of a sample is `user: {"<f>": ...}` here, `item.<f>` is `candidates: {"<f>": [...]}` and
+`upstream.<f>` is `upstream: {"<f>": [...]}`; hour and weekday follow from `request_time_ms`.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+LATEST_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999."""
+
+REQUEST_EXAMPLE = {
+    "request_id": "b7c1",
+    "user": {"user_id": 7, "activity": 2, "mean_watched": 0.31},
+    "scenario": "main",
+    "request_time_ms": 1_650_000_000_000,
+    "candidates": {
+        "item_id": [501, 502, 503],
+        "author_id": [31, 8, 31],
+        "log_duration": [0.4, -1.2, 0.0],
+    },
+    "upstream": {"long_view": [0.61, 0.12, 0.33]},
+    "top_k": 2,
+}
+RESPONSE_EXAMPLE = {
+    "request_id": "b7c1",
+    "model": {"name": "easq-ranker", "version": 3},
+    "scenario": "main",
+    "request_time_ms": 1_650_000_000_000,
+    "item_id": [501, 503],
+    "score": [1.73, 0.42],
+}
+
+
+class Contract(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class RankRequest(Contract):
+    """One user's candidates. Which feature columns are needed is in `GET /v1/model`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [REQUEST_EXAMPLE]})
+
+    user: dict[str, Any]
+    """`user_id` and every user feature of the model, a number each."""
+    scenario: str
+    candidates: dict[str, list[Any]]
+    """`item_id` (all different) and every item feature of the model."""
+    upstream: dict[str, list[Any]] = Field(default_factory=dict)
+    """Scores of earlier models, by candidate."""
+    request_id: str | None = Field(default=None, min_length=1, max_length=128)
+    """The response repeats it; a new one is made if there is none."""
+    request_time_ms: int | None = Field(default=None, ge=0, le=LATEST_MS)
+    """Unix milliseconds; now, if not given."""
+    top_k: int | None = Field(default=None, ge=1)
+    """How many of the best to return; all, if not given."""
+
+
+class ModelName(Contract):
+    name: str
+    version: int
+
+
+class RankResponse(Contract):
+    """Candidates by falling score (y-hat, EASQ §4.5); equal scores stay in the request's order."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [RESPONSE_EXAMPLE]})
+
+    request_id: str
+    model: ModelName
+    """The version that made every score of this response."""
+    scenario: str
+    request_time_ms: int
+    """The time that hour and weekday were read from."""
+    item_id: list[int]
+    score: list[float]
+
+
+ErrorCode = Literal[
+    "invalid_json",
+    "invalid_request",
+    "body_too_large",
+    "unauthorised",
+    "unknown_scenario",
+    "missing_columns",
+    "unknown_columns",
+    "wrong_type",
+    "not_finite",
+    "unequal_lengths",
+    "empty_candidates",
+    "too_many_candidates",
+    "duplicate_items",
+    "no_model",
+    "not_found",
+    "method_not_allowed",
+    "internal",
+]
+
+
+class Error(Contract):
+    code: ErrorCode
+    message: str
+    """What was expected, what came and what to do."""
+    field: str | None = None
+    """Where in the request, such as `candidates.item_id`."""
+
+
+class ErrorResponse(Contract):
+    error: Error
+
+
+class RequiredColumns(Contract):
+    """Keys that a request must have; names in `integers` hold ids, the others numbers."""
+
+    user: list[str]
+    candidates: list[str]
+    upstream: list[str]
+    integers: list[str]
+
+
+class LiveModel(Contract):
+    name: str
+    version: int
+    run_id: str
+    schema_hash: str
+    loaded_at_ms: int
+    scenarios: list[str]
+    columns: RequiredColumns
+    max_candidates: int
+
+
+class RefreshReport(Contract):
+    """What became of the last look at the registry."""
+
+    champion: int | None = None
+    checked_at_ms: int | None = None
+    problem: str | None = None
+    """Why the live version is not the champion, or why that is not known; None: it is."""
+
+
+class ModelReport(Contract):
+    live: LiveModel | None
+    refresh: RefreshReport
+    replica: str
+
+
+class Health(Contract):
+    status: Literal["ok"] = "ok"

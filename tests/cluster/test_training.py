@@ -1,0 +1,233 @@
+"""Training through Ray Train and Ray Data, with workers and drivers that are killed.
+
+What must come out is what the same workers learn without Ray and without an accident.
+"""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import ray
+import torch
+from safetensors.torch import load_file
+
+from easq.history import History
+from easq.train.config import TrainConfig, parse_config
+from easq.train.latest import read_latest
+from easq.train.run_folder import WINDOWS, run_folder
+from easq.train.trainer import fit
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+
+WITHOUT_RAY = Path(__file__).parents[1] / "easq" / "train" / "worker.py"
+RAY = str(Path(sys.executable).with_name("ray"))
+WINDOW, NUM_WINDOWS = 40, 15
+
+
+def settings(history: History, storage: Path, workers: int) -> dict[str, Any]:
+    """Checkpoints after windows 4, 8, 12 and the last."""
+    return {
+        "run": {"name": "run", "storage": str(storage)},
+        "data": {"history": str(history.root), "window": WINDOW},
+        "model": {"width": 32},
+        "optim": {"batch": 16},
+        "pairs": {"cross_user_alignment": 0.2},
+        "workers": {"num": workers},
+        "checkpoint": {"every_windows": 4},
+    }
+
+
+@pytest.fixture
+def history(make_history) -> History:
+    return make_history(WINDOW * NUM_WINDOWS)
+
+
+class Cluster(NamedTuple):
+    """A running cluster of four slots."""
+
+    head: int  # process id
+    dashboard: str
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """`ray start`, on free ports, since `ray.init` cannot choose the port that jobs need."""
+    gcs, dashboard = free_port(), free_port()
+    ports = [f"--port={gcs}", f"--dashboard-port={dashboard}", "--dashboard-agent-listen-port=0"]
+    size = ["--num-cpus=4", f"--object-store-memory={200 << 20}"]
+    with tempfile.TemporaryDirectory(
+        prefix="easq-", dir="/tmp", ignore_cleanup_errors=True
+    ) as folder:
+        head = subprocess.Popen(
+            [RAY, "start", "--head", "--block", f"--temp-dir={folder}", *ports, *size],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_for(lambda: accepts(gcs) and accepts(dashboard), seconds=60)
+        ray.init(f"127.0.0.1:{gcs}", log_to_driver=False)
+        yield Cluster(head.pid, f"http://127.0.0.1:{dashboard}")
+        ray.shutdown()
+        kill_all([head.pid, *descendants(head.pid)])  # asked to, it would take 30 s
+        head.wait(timeout=10)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0
+
+
+def learnt_without_ray(history: History, out: Path, workers: int) -> dict[str, torch.Tensor]:
+    """The weights after all windows, when nothing goes wrong."""
+    arguments = [str(out.with_suffix(".store")), "float32", str(WINDOW)]
+    started = [
+        subprocess.Popen(
+            [sys.executable, WITHOUT_RAY, history.root, out, str(rank), str(workers), *arguments]
+        )
+        for rank in range(workers)
+    ]
+    assert [worker.wait(timeout=60) for worker in started] == [0] * workers
+    return load_file(out / "weights.safetensors")
+
+
+def learnt(config: TrainConfig) -> dict[str, torch.Tensor]:
+    latest = read_latest(run_folder(config))
+    assert latest is not None
+    assert latest.window == NUM_WINDOWS
+    return load_file(run_folder(config) / latest.checkpoint / "weights.safetensors")
+
+
+def assert_same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> None:
+    """Bit for bit."""
+    assert left.keys() == right.keys()
+    assert [name for name in left if not torch.equal(left[name], right[name])] == []
+
+
+def windows_of(config: TrainConfig) -> list[int]:
+    path = run_folder(config) / WINDOWS
+    lines = path.read_text().splitlines(True) if path.is_file() else []
+    return [json.loads(line)["window"] for line in lines if line.endswith("\n")]
+
+
+def wait_for(fact: Callable[[], object], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not fact():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.005)
+
+
+def descendants(pid: int) -> list[int]:
+    """Processes that a process started, and those that they started."""
+    children = defaultdict(list)
+    for path in Path("/proc").glob("[0-9]*/status"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            parent = re.search(r"^PPid:\t(\d+)$", path.read_text(), re.MULTILINE)
+            children[int(parent[1])].append(int(path.parent.name))
+    found = [pid]
+    for each in found:
+        found += children[each]
+    return found[1:]
+
+
+def kill_all(pids: list[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def train_workers(cluster: Cluster) -> list[int]:
+    return [
+        pid
+        for pid in descendants(cluster.head)
+        if b"RayTrainWorker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+
+
+def kill_a_worker_after(config: TrainConfig, window: int, cluster: Cluster) -> None:
+    wait_for(lambda: window in windows_of(config), seconds=90)
+    os.kill(max(train_workers(cluster)), signal.SIGKILL)
+
+
+def test_a_killed_worker_costs_no_window_and_changes_no_weight(history, cluster, tmp_path):
+    config = parse_config(settings(history, tmp_path / "runs", workers=2), "test")
+    killer = threading.Thread(target=kill_a_worker_after, args=(config, 5, cluster))
+    killer.start()
+    fit(config)
+    killer.join()
+    assert (run_folder(config) / "failures.jsonl").is_file()
+    assert windows_of(config) == list(range(NUM_WINDOWS))
+    assert_same(learnt(config), learnt_without_ray(history, tmp_path / "alone", workers=2))
+
+
+def test_a_cluster_that_is_too_small_is_refused_with_a_sentence(history, cluster, tmp_path):
+    config = parse_config(settings(history, tmp_path, workers=4), "test")
+    with pytest.raises(ValueError, match=r"need 5 CPUs; the cluster has 4 CPUs .* --num-cpus 5"):
+        fit(config)
+
+
+def train_command(config: Path) -> list[str]:
+    return [sys.executable, "-m", "jobs.train", str(config)]
+
+
+@pytest.fixture
+def config_file(history, tmp_path) -> Path:
+    path = tmp_path / "train.toml"
+    tables = settings(history, tmp_path / "runs", workers=1)
+    path.write_text(
+        "\n".join(
+            f"[{name}]\n" + "\n".join(f"{key} = {json.dumps(v)}" for key, v in table.items())
+            for name, table in tables.items()
+        )
+    )
+    return path
+
+
+def test_a_killed_driver_goes_on_when_it_is_started_again(history, config_file, tmp_path):
+    config = parse_config(settings(history, tmp_path / "runs", workers=1), "test")
+    driver = subprocess.Popen(train_command(config_file))
+    wait_for(lambda: 9 in windows_of(config) or driver.poll() is not None, seconds=90)
+    ray_processes = descendants(driver.pid)
+    driver.kill()
+    driver.wait()
+    assert 8 <= read_latest(run_folder(config)).window < NUM_WINDOWS
+    kill_all(ray_processes)
+    again = subprocess.run(
+        train_command(config_file), capture_output=True, text=True, timeout=90, check=False
+    )
+    assert again.returncode == 0, again.stderr
+    printed = [line for line in again.stdout.splitlines() if line.startswith("window ")]
+    assert len(printed) < NUM_WINDOWS
+    assert windows_of(config) == list(range(NUM_WINDOWS))
+    assert_same(learnt(config), learnt_without_ray(history, tmp_path / "alone", workers=1))
+
+
+def test_training_runs_as_a_submitted_job(history, config_file, cluster, tmp_path):
+    config = parse_config(settings(history, tmp_path / "runs", workers=1), "test")
+    job = subprocess.run(
+        [RAY, "job", "submit", "--address", cluster.dashboard, "--", *train_command(config_file)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert job.returncode == 0, job.stdout + job.stderr
+    assert f"window {NUM_WINDOWS}/{NUM_WINDOWS}" in job.stdout
+    assert windows_of(config) == list(range(NUM_WINDOWS))

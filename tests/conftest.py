@@ -1,0 +1,124 @@
+"""Shapes in annotations are checked while tests run; small random histories for whoever asks."""
+
+import os
+import shutil
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+from jaxtyping import install_import_hook
+
+install_import_hook(
+    ["easq.model", "easq.encoding", "easq.losses", "easq.pairs", "easq.metrics"],
+    "beartype.beartype",
+)
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from easq.events import BEHAVIOURS, Answer
+from easq.features import Categorical, Dense, FeatureSpec
+from easq.history import History, Source, write_history
+from easq.samples import sample_schema
+
+SPEC = FeatureSpec(
+    categorical=(
+        Categorical(name="user_id", of="user", width=64, rows=1000),
+        Categorical(name="scenario", of="context", width=8, rows=16),
+        Categorical(name="item_id", of="item", width=64, rows=1000),
+        Categorical(name="tag", of="item", width=8, rows=64),
+    ),
+    dense=(Dense(name="activity", of="user"),),
+    upstream=("like", "long_view"),
+    scenarios=("main", "explore"),
+)
+
+
+def sample_requests(requests: int, seed: int = 0, answer_share: float = 0.1) -> pa.Table:
+    """Requests a second apart, 2 to 8 candidates, 30 users, answers among the exposed."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(requests):
+        m = int(rng.integers(2, 9))
+        exposed = rng.random(m) < 0.8
+        given = rng.choice([Answer.SATISFIED, Answer.UNCERTAIN, Answer.DISSATISFIED], m)
+        answer = np.where(exposed & (rng.random(m) < answer_share), given, Answer.NONE)
+        rows.append(
+            {
+                "request_id": f"r{i:06d}",
+                "user_id": int(rng.integers(30)),
+                "scenario": SPEC.scenarios[int(rng.integers(2))],
+                "request_time_ms": i * 1000,
+                "kind": "behaviour",
+                "item_id": rng.choice(200, m, replace=False),
+                "exposed": exposed,
+                "watched_seconds": rng.exponential(8.0, m),
+                "duration_seconds": rng.uniform(5.0, 30.0, m),
+                **{f"behaviour.{name}": exposed & (rng.random(m) < 0.2) for name in BEHAVIOURS},
+                "answer": answer,
+                "answer_time_ms": np.where(answer != Answer.NONE, i * 1000 + 500, 0),
+                "item.tag": rng.integers(0, 10, m),
+                "user.activity": float(rng.normal()),
+                "upstream.like": rng.random(m),
+                "upstream.long_view": rng.random(m),
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=sample_schema(SPEC))
+
+
+@pytest.fixture
+def spec() -> FeatureSpec:
+    return SPEC
+
+
+@pytest.fixture
+def random_samples() -> Callable[..., pa.Table]:
+    """random_samples(requests, seed=0, answer_share=0.1) -> a table of samples."""
+    return sample_requests
+
+
+@pytest.fixture(scope="session")
+def history_at() -> Callable[..., History]:
+    """history_at(root, requests, seed=0, answer_share=0.1) -> a history of random samples."""
+
+    def write(root: Path, requests: int, seed: int = 0, answer_share: float = 0.1) -> History:
+        samples = sample_requests(requests, seed, answer_share)
+        source = Source(name="random", rows=requests)
+        return write_history(root, "random", SPEC, samples, [source])
+
+    return write
+
+
+@pytest.fixture
+def make_history(history_at: Callable[..., History], tmp_path: Path) -> Callable[..., History]:
+    """make_history(requests, seed=0, answer_share=0.1) -> a history of random samples."""
+
+    def make(requests: int, seed: int = 0, answer_share: float = 0.1) -> History:
+        return history_at(tmp_path / f"history-{seed}", requests, seed, answer_share)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database, made once: its migrations take seconds."""
+    from easq.registry_client import connect
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    connect(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def mlflow_uri(migrated_database: Path, tmp_path: Path) -> str:
+    """An MLflow on a database of its own, nothing in it."""
+    path = tmp_path / "mlflow" / "mlflow.db"
+    path.parent.mkdir()
+    shutil.copy(migrated_database, path)
+    return f"sqlite:///{path}"
