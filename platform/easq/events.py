@@ -28,26 +28,23 @@ class Answer(IntEnum):
     DISSATISFIED = 3
 
 
-BEHAVIOUR_EVENT = pa.schema(
-    [
-        pa.field("event_id", pa.string(), nullable=False),
-        pa.field("request_id", pa.string(), nullable=False),
-        pa.field("user_id", pa.int64(), nullable=False),
-        pa.field("item_id", pa.int64(), nullable=False),
-        pa.field("received_at_ms", pa.int64(), nullable=False),
-        pa.field("watched_seconds", pa.float32()),
-        *(pa.field(name, pa.bool_()) for name in BEHAVIOURS),
-    ]
-)
+IMPRESSION, BEHAVIOUR, ANSWER, TICK = "impression", "behaviour", "answer", "tick"
 
-ANSWER_EVENT = pa.schema(
+EVENT = pa.schema(
     [
-        pa.field("event_id", pa.string(), nullable=False),
-        pa.field("request_id", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("event_id", pa.string(), nullable=False),  # an impression's is its request id
         pa.field("user_id", pa.int64(), nullable=False),
-        pa.field("item_id", pa.int64(), nullable=False),
-        pa.field("received_at_ms", pa.int64(), nullable=False),
-        pa.field("watched_seconds", pa.float32(), nullable=False),
-        pa.field("answer", pa.int8(), nullable=False),
+        pa.field("received_at_ms", pa.int64(), nullable=False),  # by the server's clock
+        pa.field("request_id", pa.string()),
+        pa.field("impression_offset", pa.int64()),  # in the same partition, from the token
+        pa.field("expires_at_ms", pa.int64()),  # of the token
+        pa.field("item_id", pa.int64()),
+        pa.field("watched_seconds", pa.float32()),
+        pa.field("behaviours", pa.list_(pa.string())),  # those of BEHAVIOURS that happened
+        pa.field("answer", pa.int8()),
+        pa.field("client_time_ms", pa.int64()),  # only checked
+        pa.field("impression", pa.binary()),  # one row, Arrow IPC, easq.samples.impression_schema
     ]
 )
+"""A row of topic `events`. Ticks are the clock of an idle log: time is what events say."""

@@ -59,6 +59,42 @@ def request_schema(spec: FeatureSpec) -> pa.Schema:
     return pa.schema([f for f in fields if f.name in known or f.name.startswith(features)])
 
 
+def impression_schema(spec: FeatureSpec) -> pa.Schema:
+    """A request as it was ranked: features as served, and what was decided about each candidate."""
+
+    def each(name: str, dtype: pa.DataType) -> pa.Field:
+        return pa.field(name, pa.list_(pa.field("item", dtype, nullable=False)), nullable=False)
+
+    decided = [
+        pa.field("request_id", pa.string(), nullable=False),
+        each("duration_seconds", pa.float32()),  # 0: unknown
+        each("score", pa.float32()),
+        each("asked", pa.bool_()),  # the client may show the questionnaire
+        each("propensity", pa.float32()),  # the probability with which it was asked about
+        pa.field("model_version", pa.int64(), nullable=False),
+        pa.field("model_seq", pa.int64(), nullable=False),  # offset of its last delta; -1: none
+    ]
+    return pa.schema([*request_schema(spec), *decided])
+
+
+SEALED = pa.schema(
+    [
+        pa.field("window", pa.int64(), nullable=False),  # number of the window, from 0
+        pa.field("window_row", pa.int32(), nullable=False),  # place in it
+        pa.field("window_rows", pa.int32(), nullable=False),  # how many rows it has
+        pa.field("sealed_at_ms", pa.int64(), nullable=False),  # event time
+        pa.field("input_offset", pa.int64(), nullable=False),  # the event that made the row
+        pa.field("resume_offset", pa.int64(), nullable=False),  # where its writer reads on from
+        pa.field("resume_watermark_ms", pa.int64(), nullable=False),  # its event time there
+        pa.field("event_ids", pa.list_(pa.string()), nullable=False),  # events that it holds
+        pa.field("model_version", pa.int64(), nullable=False),  # that ranked the request
+        pa.field("model_seq", pa.int64(), nullable=False),
+        pa.field("propensity", pa.list_(pa.float32()), nullable=False),  # of being asked, [N]
+    ]
+)
+"""What a row of topic `samples` has beside the columns of its sample."""
+
+
 class Flat(NamedTuple):
     """A table of samples as flat arrays: R requests, N candidates."""
 

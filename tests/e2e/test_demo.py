@@ -24,7 +24,7 @@ def processes_that_name(folder: Path) -> list[str]:
 def test_the_demo_trains_serves_ranks_and_leaves_nothing_running(tmp_path):
     out = tmp_path / "demo"
     easq = Path(sys.executable).with_name("easq")
-    run = subprocess.run([easq, "demo", "--out", out], capture_output=True, text=True, timeout=400)
+    run = subprocess.run([easq, "demo", "--out", out], capture_output=True, text=True, timeout=900)
     assert run.returncode == 0, run.stdout + run.stderr
     for said in ("run easq is complete", "true satisfaction", "p50", "version 2 live"):
         assert said in run.stdout

@@ -19,7 +19,7 @@ def train(history: Path, out: Path, world: int, dtype: str, window: int) -> dict
         subprocess.Popen([sys.executable, WORKER, history, out, str(rank), str(world), *arguments])
         for rank in range(world)
     ]
-    assert [worker.wait(timeout=120) for worker in workers] == [0] * world
+    assert [worker.wait(timeout=400) for worker in workers] == [0] * world
     return load_file(out / "weights.safetensors")
 
 

@@ -43,6 +43,9 @@ def main(
     learner.save(Path(out))
     if rank == 0:
         (Path(out) / "reports.json").write_text(json.dumps(reports))
+    if world > 1:
+        dist.barrier()  # nobody leaves while another still needs it
+        dist.destroy_process_group()  # or gloo's threads may abort the process at its exit
 
 
 if __name__ == "__main__":

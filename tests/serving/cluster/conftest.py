@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 ROOT = Path(__file__).parents[3]
 
 
@@ -29,7 +29,7 @@ class Connection:
     """One client's connection, kept open."""
 
     def __init__(self, url: str) -> None:
-        self.http = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+        self.http = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
 
     def ask(self, path: str, content: str | None = None) -> Answer:
         """GET, or POST where there is content."""
@@ -88,7 +88,7 @@ def serving(tmp_path: Path) -> Serving:
             yield Service(_url(state, process, tmp_path / "serving.log"), process, tracking_uri)
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(timeout=60)
+            process.wait(timeout=120)
 
     return run
 
