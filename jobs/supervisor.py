@@ -1,0 +1,117 @@
+"""Keeps processes running: what ends is started again, after a pause that grows with failures."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
+SETTLED_SECONDS = 60.0
+"""A process that lived so long has recovered: its next pause is the first again."""
+
+
+class Part(NamedTuple):
+    """A process to keep running: `python -m module ...`."""
+
+    name: str
+    module: list[str]
+    environment: dict[str, str]
+    patience_seconds: float = 30.0
+    """How long it may take to stop when asked to."""
+
+
+class Supervised:
+    """One part and its process of the moment."""
+
+    def __init__(self, part: Part, log: Path) -> None:
+        self.part, self.log = part, log
+        self.process: subprocess.Popen | None = None
+        self.started = self.due = 0.0
+        self.pause = FIRST_PAUSE_SECONDS
+        self.restarts = -1
+
+    def start(self) -> None:
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *self.part.module],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=os.environ | self.part.environment,
+                start_new_session=True,
+            )
+        self.started = time.monotonic()
+        self.restarts += 1
+
+    def look(self) -> str | None:
+        """Start it if it is due; a sentence when it has just ended or been started again."""
+        now = time.monotonic()
+        if self.process is None:
+            if now < self.due:
+                return None
+            self.start()
+            return f"{self.part.name} runs again (restart {self.restarts})"
+        if (status := self.process.poll()) is None:
+            return None
+        self._end_group()
+        self.pause = (
+            FIRST_PAUSE_SECONDS
+            if now - self.started > SETTLED_SECONDS
+            else min(2 * self.pause, LONGEST_PAUSE_SECONDS)
+        )
+        self.process, self.due = None, now + self.pause
+        return f"{self.part.name} ended with {status}; it starts again in {self.pause:g} s ({self.log})"
+
+    def ask_to_stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+
+    def stop(self) -> None:
+        """SIGTERM, patience, then SIGKILL to whatever is left of its session."""
+        if self.process is None:
+            return
+        self.ask_to_stop()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(self.part.patience_seconds)
+        self._end_group()
+        self.process.wait()
+        self.process = None
+
+    def _end_group(self) -> None:
+        assert self.process is not None
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+
+class Supervisor:
+    """Parts in the order of their start; they stop in the opposite order."""
+
+    def __init__(self, parts: list[Part], folder: Path) -> None:
+        self.parts = [Supervised(part, folder / f"{part.name}.log") for part in parts]
+
+    def start(self) -> None:
+        for part in self.parts:
+            part.start()
+
+    def look(self) -> list[str]:
+        """What has happened since the last look; to be called a few times a second."""
+        return [told for part in self.parts if (told := part.look()) is not None]
+
+    def stop(self) -> None:
+        for part in reversed(self.parts):
+            part.stop()
+
+    def report(self) -> dict[str, dict[str, object]]:
+        """Process id, restarts and log of each part, as the state file holds them."""
+        return {
+            part.part.name: {
+                "pid": part.process and part.process.pid,
+                "restarts": part.restarts,
+                "log": str(part.log),
+            }
+            for part in self.parts
+        }

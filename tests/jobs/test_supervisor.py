@@ -1,0 +1,89 @@
+"""Parts that end are started again, and all of a part goes when it is stopped."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jobs.supervisor import Part, Supervisor
+
+PARENT = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("deaf", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def supervise(tmp_path, monkeypatch):
+    """supervise(script, patience) -> a started supervisor of `python -m script`."""
+    started = []
+
+    def run(script: str, patience: float = 30.0) -> Supervisor:
+        (tmp_path / "part.py").write_text(script)
+        part = Part("part", ["part"], {"PYTHONPATH": str(tmp_path)}, patience)
+        supervisor = Supervisor([part], tmp_path)
+        supervisor.start()
+        started.append(supervisor)
+        return supervisor
+
+    yield run
+    for supervisor in started:
+        supervisor.stop()
+
+
+def wait_until(fact: Callable[[], object], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not fact():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def lines(folder: Path) -> list[str]:
+    return (folder / "part.log").read_text().split()
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_killed_part_runs_again_and_its_children_are_gone(supervise, tmp_path):
+    supervisor = supervise(PARENT)
+    wait_until(lambda: len(lines(tmp_path)) == 1)
+    first = supervisor.report()["part"]["pid"]
+    os.kill(first, signal.SIGKILL)
+    told = []
+    wait_until(lambda: told.extend(supervisor.look()) or len(lines(tmp_path)) == 2)
+    assert "part ended with -9" in told[0]
+    assert told[1] == "part runs again (restart 1)"
+    assert supervisor.report()["part"]["pid"] != first
+    wait_until(lambda: not is_alive(int(lines(tmp_path)[0])))
+
+
+def test_a_part_that_keeps_failing_is_started_more_and_more_rarely(supervise, tmp_path):
+    supervisor = supervise("raise SystemExit(3)")
+    told = []
+    wait_until(lambda: told.extend(supervisor.look()) or len(told) >= 3)
+    assert "ended with 3; it starts again in 1 s" in told[0]
+    assert "ended with 3; it starts again in 2 s" in told[2]
+
+
+def test_a_part_that_does_not_hear_is_killed(supervise, tmp_path):
+    supervisor = supervise(STUBBORN, patience=0.2)
+    wait_until(lambda: lines(tmp_path) == ["deaf"])
+    pid = supervisor.report()["part"]["pid"]
+    supervisor.stop()
+    assert not is_alive(pid)
