@@ -64,7 +64,8 @@ class Supervised:
             else min(2 * self.pause, LONGEST_PAUSE_SECONDS)
         )
         self.process, self.due = None, now + self.pause
-        return f"{self.part.name} ended with {status}; it starts again in {self.pause:g} s ({self.log})"
+        again = f"it starts again in {self.pause:g} s"
+        return f"{self.part.name} ended with {status}; {again} (its output: {self.log})"
 
     def ask_to_stop(self) -> None:
         if self.process is not None:
