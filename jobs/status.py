@@ -1,0 +1,152 @@
+"""How the loop is doing: parts, versions of each replica, lag at each hop, windows, the gate.
+
+Usage: easq status [FOLDER] [--json]
+"""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from easq.announcements import ROLLOUT
+from easq.log.connect import open_log
+from easq.log.interface import EVENTS, MODELS, SAMPLES, Log, LogError
+from easq.train.checkpoint import newest_checkpoint, read_position
+from easq.train.lines import Lines
+from easq.train.run_folder import WINDOWS
+
+ASKED = 20
+"""So often the front door is asked, to meet each replica."""
+TAIL = 512
+
+
+def status(
+    folder: Annotated[Path, typer.Argument(help="Where `easq up` keeps its state.")] = Path(
+        ".easq/up"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show what runs, what is served and what waits."""
+    path = folder / "up.json"
+    if not path.is_file():
+        raise ValueError(f"nothing runs here: {path} is missing. Start the loop with `easq up`.")
+    found = look(json.loads(path.read_text()))
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    console = Console()
+    for table in tables(found):
+        console.print(table)
+
+
+def look(state: dict[str, Any]) -> dict[str, Any]:
+    """All that `easq status` tells, from the state file of a running loop."""
+    log = open_log(state["log"])
+    run = Path(state["run"])
+    return {
+        "addresses": {name: state[name] for name in ("url", "mlflow")},
+        "parts": state["parts"],
+        "replicas": replicas(state["url"]),
+        "log": {topic: _ends(log, topic) for topic in (EVENTS, SAMPLES, MODELS)},
+        "join": _json(Path(state["join_status"])),
+        "training": _training(run),
+        "gate": _decisions(log),
+    }
+
+
+def replicas(url: str) -> dict[str, Any]:
+    """What each replica of the service says of itself, by its name; none when it is away."""
+    seen: dict[str, Any] = {}
+    for _ in range(ASKED):
+        try:
+            with urllib.request.urlopen(f"{url}/v1/model", timeout=2) as response:
+                report = json.loads(response.read())
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            continue
+        seen[report["replica"]] = report
+    return seen
+
+
+def _ends(log: Log, topic: str) -> dict[int, int] | str:
+    try:
+        return {p: log.end(topic, p) for p in range(log.partitions(topic))}
+    except LogError as error:
+        return str(error)
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _training(run: Path) -> dict[str, Any] | None:
+    """The last window and the position of the newest checkpoint."""
+    lines = Lines(run / WINDOWS).new() if (run / WINDOWS).is_file() else []
+    checkpoint = newest_checkpoint(run) if run.is_dir() else None
+    if not lines and checkpoint is None:
+        return None
+    return {
+        "last_window": lines[-1] if lines else None,
+        "checkpoint": checkpoint and read_position(checkpoint).model_dump(),
+    }
+
+
+def _decisions(log: Log) -> list[dict[str, Any]]:
+    """The last rollouts, newest first."""
+    try:
+        rows = log.read(MODELS, 0, max(log.begin(MODELS, 0), log.end(MODELS, 0) - TAIL))
+    except LogError:
+        return []
+    told = [] if rows is None else rows.table.select(["kind", "made_at_ms", "body"]).to_pylist()
+    rollouts = [row for row in told if row["kind"] == ROLLOUT]
+    return [{"at_ms": r["made_at_ms"], **json.loads(r["body"])} for r in reversed(rollouts)][:5]
+
+
+def tables(found: dict[str, Any]) -> list[Table]:
+    return [_parts(found), _replicas(found), _lags(found), _gate(found)]
+
+
+def _parts(found: dict[str, Any]) -> Table:
+    table = Table("part", "process", "restarts", "output", title="parts")
+    for name, part in found["parts"].items():
+        table.add_row(name, str(part["pid"] or "waits"), str(part["restarts"]), part["log"])
+    return table
+
+
+def _replicas(found: dict[str, Any]) -> Table:
+    table = Table("replica", "version", "seq", "problem", title=found["addresses"]["url"])
+    for name, report in found["replicas"].items():
+        live = report["live"] or {}
+        problem = report["refresh"]["problem"] or ""
+        table.add_row(name, str(live.get("version")), str(live.get("seq")), problem)
+    return table
+
+
+def _lags(found: dict[str, Any]) -> Table:
+    table = Table("hop", "where it is", title="the log")
+    for topic, ends in found["log"].items():
+        table.add_row(f"{topic}, rows written", str(ends))
+    for name, value in (found["join"] or {}).items():
+        table.add_row(f"join: {name}", str(value))
+    training = found["training"] or {}
+    if last := training.get("last_window"):
+        age = time.time() - last["at"] if "at" in last else None
+        since = f", {age:.1f} s ago" if age is not None else ""
+        table.add_row("training: last window", f"{last['window']}{since}")
+    if checkpoint := training.get("checkpoint"):
+        table.add_row("training: checkpoint", str(checkpoint))
+    return table
+
+
+def _gate(found: dict[str, Any]) -> Table:
+    table = Table("version", "stage", "reason", title="rollouts, newest first")
+    for rollout in found["gate"]:
+        below = rollout["ranks_below"]
+        stage = "all replicas" if below is None else f"ranks below {below}"
+        table.add_row(str(rollout["version"]), stage, rollout["reason"])
+    return table
