@@ -3,6 +3,7 @@
 import logging
 import secrets
 from http import HTTPStatus
+from typing import TypeVar
 
 from fastapi import FastAPI, Request, Response
 from fastapi_offline import FastAPIOffline
@@ -17,6 +18,9 @@ from serving.contract import (
     RankRequest,
     RankResponse,
 )
+from serving.event_contract import EventsRequest, EventsResponse
+from serving.feedback import Feedback
+from serving.ranked import Ranked
 from serving.refusal import RefusedError, of_validation
 from serving.replica import RankerReplica
 
@@ -26,18 +30,23 @@ REFUSALS: dict[int | str, dict] = {
     status: {"model": ErrorResponse, "description": HTTPStatus(status).phrase}
     for status in (400, 401, 413, 422, 503)
 }
+EVENT_REFUSALS = REFUSALS | {
+    status: {"model": ErrorResponse, "description": HTTPStatus(status).phrase}
+    for status in (501, 507)
+}
 OVERLOADED: dict[int | str, dict] = {
     429: {
         "description": "More requests wait than the service lets wait; ask again after a second",
         "content": {"text/plain": {}},
     }
 }
-RANK_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {JSON: {"schema": RankRequest.model_json_schema()}},
-    }
-}
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def body_of(model: type[BaseModel]) -> dict:
+    """Bodies are read by hand, so FastAPI does not see their model."""
+    schema = model.model_json_schema()
+    return {"requestBody": {"required": True, "content": {JSON: {"schema": schema}}}}
 
 
 def build_api(replica: RankerReplica) -> FastAPI:
@@ -52,13 +61,26 @@ def build_api(replica: RankerReplica) -> FastAPI:
         "/v1/rank",
         response_model=RankResponse,
         responses=REFUSALS | OVERLOADED,
-        openapi_extra=RANK_BODY,
+        openapi_extra=body_of(RankRequest),
     )
     async def rank(request: Request) -> Response:
         """Order the candidates of one user by falling score."""
         check_key(key, request)
-        ranking = replica.rank(parse(await read_body(request, max_bytes)))
+        ranked = replica.rank(parse(RankRequest, await read_body(request, max_bytes)))
+        ranking = await with_token(replica.feedback, ranked)
         return answer(ranking, headers={"x-easq-replica": replica.name})
+
+    @api.post(
+        "/v1/events",
+        response_model=EventsResponse,
+        responses=EVENT_REFUSALS | OVERLOADED,
+        openapi_extra=body_of(EventsRequest),
+    )
+    async def events(request: Request) -> Response:
+        """Take what viewers did and answered; each event is accepted or rejected on its own."""
+        check_key(key, request)
+        batch = parse(EventsRequest, await read_body(request, max_bytes))
+        return answer(await receive(replica.feedback, batch))
 
     @api.get("/v1/model", response_model=ModelReport, responses={401: REFUSALS[401]})
     async def model(request: Request) -> Response:
@@ -99,17 +121,29 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
         if len(body) > max_bytes:
             raise RefusedError(
                 "body_too_large",
-                f"The body is longer than {max_bytes} bytes: send fewer candidates, "
+                f"The body is longer than {max_bytes} bytes: send less at once, "
                 "or raise EASQ_MAX_BODY_BYTES.",
             )
     return bytes(body)
 
 
-def parse(body: bytes) -> RankRequest:
+def parse(model: type[Body], body: bytes) -> Body:
     try:
-        return RankRequest.model_validate_json(body)
+        return model.model_validate_json(body)
     except ValidationError as error:
         raise of_validation(error) from None
+
+
+async def with_token(feedback: Feedback | None, ranked: Ranked) -> RankResponse:
+    return ranked.response if feedback is None else await feedback.shown(ranked)
+
+
+async def receive(feedback: Feedback | None, batch: EventsRequest) -> EventsResponse:
+    if feedback is None:
+        raise RefusedError(
+            "feedback_off", "This service has no log to keep events in: set EASQ_LOG."
+        )
+    return await feedback.receive(batch)
 
 
 def answer(

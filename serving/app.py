@@ -10,12 +10,15 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.context import _get_global_client
 
+from easq.log.connect import open_log
 from easq.registry import champion, fetch
 from easq.version_cache import evict
 from serving.api import build_api
 from serving.config import ServingSettings
+from serving.feedback import Feedback
 from serving.refresh import Refresher
 from serving.replica import RankerReplica
+from serving.token_key import token_key
 
 
 @serve.deployment(
@@ -38,11 +41,19 @@ class RankerDeployment:
             settings.poll_seconds,
         )
         name = serve.get_replica_context().replica_id.unique_id
-        self.replica = RankerReplica(settings, refresher, name)
+        self.replica = RankerReplica(settings, refresher, name, feedback_of(settings))
         refresher.start()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(self.replica)
+
+
+def feedback_of(settings: ServingSettings) -> Feedback | None:
+    """None where no log is named."""
+    if settings.log is None:
+        return None
+    log = open_log(settings.log, settings.log_partitions)
+    return Feedback(log, token_key(settings), settings)
 
 
 def _serve_host() -> str | None:

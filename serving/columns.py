@@ -1,6 +1,6 @@
 """A request as the arrays that the feature code reads, checked against the model's features."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +9,8 @@ from easq.features import Columns, FeatureSpec
 from serving.contract import RankRequest, RequiredColumns
 from serving.refusal import RefusedError, shown
 from serving.values import check_unique, ids_of, numbers_of
+
+DURATION = "duration_seconds"
 
 
 class Expected(NamedTuple):
@@ -59,7 +61,7 @@ def to_columns(
     """One request, N candidates. Raises RefusedError, which says what to change."""
     _check_scenario(request.scenario, expected.scenarios)
     _check_keys("user", request.user, expected.user)
-    _check_keys("candidates", request.candidates, expected.candidates)
+    _check_keys("candidates", request.candidates, expected.candidates, {DURATION})
     _check_keys("upstream", request.upstream, expected.upstream)
     count = _check_count(request, max_candidates)
     user = _arrays("user", {k: [v] for k, v in request.user.items()}, expected.user)
@@ -67,6 +69,23 @@ def to_columns(
     check_unique(item["item_id"])
     item |= _arrays("upstream", request.upstream, expected.upstream)
     return Columns(user, item, [request.scenario], np.array([time_ms]), np.array([count]))
+
+
+def durations(request: RankRequest) -> np.ndarray:
+    """Seconds of each candidate, float32 [N], 0 where unknown; of a request that is checked."""
+    came = request.candidates.get(DURATION)
+    if came is None:
+        return np.zeros(len(request.candidates["item_id"]), np.float32)
+    field = f"candidates.{DURATION}"
+    seconds = numbers_of(field, came)
+    if (seconds < 0).any():
+        at = int(np.argmax(seconds < 0))
+        raise RefusedError(
+            "out_of_range",
+            f"{field} must be 0 (unknown) or more; element {at} is {shown(came[at])}.",
+            field,
+        )
+    return seconds
 
 
 def _check_scenario(scenario: str, known: tuple[str, ...]) -> None:
@@ -78,8 +97,11 @@ def _check_scenario(scenario: str, known: tuple[str, ...]) -> None:
         )
 
 
-def _check_keys(part: str, came: Mapping[str, Any], expected: Expected) -> None:
-    missing, unknown = sorted(expected.keys - came.keys()), sorted(came.keys() - expected.keys)
+def _check_keys(
+    part: str, came: Mapping[str, Any], expected: Expected, allowed: Set[str] = frozenset()
+) -> None:
+    missing = sorted(expected.keys - came.keys())
+    unknown = sorted(came.keys() - expected.keys - allowed)
     if missing:
         raise RefusedError(
             "missing_columns",

@@ -11,6 +11,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 PREFIX = "EASQ_"
 ALSO_OURS = {"EASQ_HAPROXY"}
 """Set by serving/front_door.py."""
+SECRETS = {"api_key", "token_key"}
+"""Settings that no message repeats."""
 STATE = Path(".easq")
 """What processes of this folder share; resolved where the settings are read."""
 
@@ -44,6 +46,27 @@ class ServingSettings(BaseSettings):
     """Start Ray's dashboard too, on loopback and a free port."""
     api_key: SecretStr | None = None
     """Asked for in the header x-api-key of /v1/*."""
+
+    log: str | None = None
+    """Address of the log that impressions and feedback go to; none: no feedback."""
+    log_partitions: int = Field(default=1, ge=1)
+    """Of a log that is not there yet."""
+    token_key: SecretStr | None = Field(default=None, min_length=16)
+    """Signs the tokens of rankings; the same for all replicas."""
+    token_key_file: Path = Field(default_factory=lambda: STATE.resolve() / "token.key")
+    """Where replicas of one machine share a random key, if none is given."""
+    token_seconds: float = Field(default=3600.0, gt=0)
+    """How long feedback about a ranking is taken."""
+    ask_share: float = Field(default=0.005, ge=0, le=1)
+    """Share of returned items that may be asked about."""
+    ask_per_day: int = Field(default=3, ge=0)
+    """Offers of the questionnaire to one user a day, by one replica."""
+    ask_cooldown_seconds: float = Field(default=600.0, ge=0)
+    """Between two offers to one user, by one replica."""
+    events_per_minute: int = Field(default=600, ge=1)
+    """Events of one user that one replica takes."""
+    viewing_speed: float = Field(default=1.0, gt=0)
+    """Seconds that can be watched in a second; simulations that outrun life raise it."""
 
     @field_validator("api_key")
     @classmethod
@@ -89,7 +112,9 @@ def _sentence(problem: ErrorDetails) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if not problem["loc"]:
         return message
-    return f"{PREFIX}{problem['loc'][0]}: ".upper() + f"{message}; got {problem['input']!r}"
+    name = problem["loc"][0]
+    came = "" if name in SECRETS else f"; got {problem['input']!r}"
+    return f"{PREFIX}{name}: ".upper() + message + came
 
 
 def _is_loopback(host: str | None) -> bool:

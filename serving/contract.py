@@ -20,17 +20,21 @@ REQUEST_EXAMPLE = {
         "item_id": [501, 502, 503],
         "author_id": [31, 8, 31],
         "log_duration": [0.4, -1.2, 0.0],
+        "duration_seconds": [14.9, 3.0, 10.0],
     },
     "upstream": {"long_view": [0.61, 0.12, 0.33]},
     "top_k": 2,
 }
 RESPONSE_EXAMPLE = {
     "request_id": "b7c1",
-    "model": {"name": "easq-ranker", "version": 3},
+    "model": {"name": "easq-ranker", "version": 3, "seq": 41},
     "scenario": "main",
     "request_time_ms": 1_650_000_000_000,
     "item_id": [501, 503],
     "score": [1.73, 0.42],
+    "asked": [False, True],
+    "token": "AQAAKgAAAAAAAAAHAAAAAAAAAACAxMMugAEAAA",
+    "feedback": "on",
 }
 
 
@@ -47,7 +51,8 @@ class RankRequest(Contract):
     """`user_id` and every user feature of the model, a number each."""
     scenario: str
     candidates: dict[str, list[Any]]
-    """`item_id` (all different) and every item feature of the model."""
+    """`item_id` (all different) and every item feature of the model. `duration_seconds` may
+    always come too (0: unknown): no feature, but what feedback is checked against."""
     upstream: dict[str, list[Any]] = Field(default_factory=dict)
     """Scores of earlier models, by candidate."""
     request_id: str | None = Field(default=None, min_length=1, max_length=128)
@@ -61,6 +66,11 @@ class RankRequest(Contract):
 class ModelName(Contract):
     name: str
     version: int
+    seq: int = -1
+    """Offset of the last delta in it; -1: none."""
+
+
+Feedback = Literal["on", "off", "away"]
 
 
 class RankResponse(Contract):
@@ -76,6 +86,13 @@ class RankResponse(Contract):
     """The time that hour and weekday were read from."""
     item_id: list[int]
     score: list[float]
+    asked: list[bool]
+    """Where the client may show the questionnaire, once >= 7 s or >= 50 % of the item are watched.
+    At most one."""
+    token: str | None = None
+    """Goes with every event about this response to POST /v1/events."""
+    feedback: Feedback = "off"
+    """`off`: the service has no log. `away`: its log could not take this impression; rank on."""
 
 
 ErrorCode = Literal[
@@ -92,6 +109,11 @@ ErrorCode = Literal[
     "empty_candidates",
     "too_many_candidates",
     "duplicate_items",
+    "out_of_range",
+    "too_many_events",
+    "feedback_off",
+    "log_away",
+    "log_full",
     "no_model",
     "not_found",
     "method_not_allowed",
@@ -140,10 +162,33 @@ class RefreshReport(Contract):
     """Why the live version is not the champion, or why that is not known; None: it is."""
 
 
+class FeedbackReport(Contract):
+    """What this replica has counted since it started."""
+
+    impressions: int = 0
+    impressions_lost: int = 0
+    """Rankings without a token because the log could not take their impression."""
+    offered: int = 0
+    """Impressions with an item that may be asked about."""
+    accepted: int = 0
+    rejected: dict[str, int] = Field(default_factory=dict)
+    """By code."""
+    clock_skewed: int = 0
+    """Accepted events whose client's clock was hours off."""
+    batches_refused: int = 0
+    """Batches answered with 503 or 507."""
+    dead_letters_lost: int = 0
+    """Rejected events that topic `rejected` had no room for."""
+    problem: str | None = None
+    """Why the last impression could not be kept; None: it was."""
+
+
 class ModelReport(Contract):
     live: LiveModel | None
     refresh: RefreshReport
     replica: str
+    feedback: FeedbackReport | None = None
+    """None: the service has no log."""
 
 
 class Health(Contract):

@@ -11,12 +11,16 @@ STATUS: dict[ErrorCode, HTTPStatus] = {
     "body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "too_many_candidates": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "unauthorised": HTTPStatus.UNAUTHORIZED,
+    "too_many_events": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "feedback_off": HTTPStatus.NOT_IMPLEMENTED,
+    "log_away": HTTPStatus.SERVICE_UNAVAILABLE,
+    "log_full": HTTPStatus.INSUFFICIENT_STORAGE,
     "no_model": HTTPStatus.SERVICE_UNAVAILABLE,
     "not_found": HTTPStatus.NOT_FOUND,
     "method_not_allowed": HTTPStatus.METHOD_NOT_ALLOWED,
     "internal": HTTPStatus.INTERNAL_SERVER_ERROR,
 }
-"""Everything else is 422: well-formed, and not what this model can rank."""
+"""Everything else is 422: well-formed, and not what this service can use."""
 
 SHOWN = 60
 """Characters of a wrong value that a message repeats."""

@@ -3,16 +3,17 @@
 A plain class; serving/app.py puts it behind HTTP and Ray Serve.
 """
 
-import time
 import uuid
 
 import numpy as np
 import torch
 
-from serving.columns import to_columns
+from serving.columns import durations, to_columns
 from serving.config import ServingSettings
 from serving.contract import ModelReport, RankRequest, RankResponse
+from serving.feedback import Feedback
 from serving.live import Live
+from serving.ranked import Ranked, now_ms
 from serving.refresh import Refresher
 from serving.refusal import RefusedError
 
@@ -24,14 +25,22 @@ class RankerReplica:
     and cold caches (DECISIONS.md, 38). A probe waits for the passes before it, 50 ms under load.
     """
 
-    def __init__(self, settings: ServingSettings, refresher: Refresher, name: str) -> None:
+    def __init__(
+        self,
+        settings: ServingSettings,
+        refresher: Refresher,
+        name: str,
+        feedback: Feedback | None = None,
+    ) -> None:
         torch.set_num_threads(settings.threads)
         self.settings, self.refresher, self.name = settings, refresher, name
+        self.feedback = feedback
 
-    def rank(self, request: RankRequest) -> RankResponse:
+    def rank(self, request: RankRequest) -> Ranked:
         live = self.live()  # read once: a refresh cannot split a request
         time_ms = now_ms() if request.request_time_ms is None else request.request_time_ms
         columns = to_columns(request, live.expected, self.settings.max_candidates, time_ms)
+        seconds = durations(request)
         scores = live.ranker.score(columns)
         if not np.isfinite(scores).all():
             raise RefusedError(
@@ -40,14 +49,16 @@ class RankerReplica:
                 "request; roll back to another version and report the request.",
             )
         best = best_first(scores, request.top_k)
-        return RankResponse(
+        response = RankResponse(
             request_id=request.request_id or uuid.uuid4().hex,
             model=live.name,
             scenario=request.scenario,
             request_time_ms=time_ms,
             item_id=columns.item["item_id"][best].tolist(),
             score=scores[best].tolist(),
+            asked=[False] * len(best),
         )
+        return Ranked(response, live, columns, seconds, scores, best)
 
     def live(self) -> Live:
         """The live version. Raises RefusedError while there is none."""
@@ -67,16 +78,15 @@ class RankerReplica:
             live=live and live.report(self.settings.max_candidates),
             refresh=self.refresher.report,
             replica=self.name,
+            feedback=self.feedback and self.feedback.report(),
         )
 
     def close(self) -> None:
         self.refresher.stop()
+        if self.feedback is not None:
+            self.feedback.close()
 
 
 def best_first(scores: np.ndarray, top_k: int | None) -> np.ndarray:
     """Positions by falling score; equal scores keep their order."""
     return np.argsort(-scores, kind="stable")[:top_k]
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000

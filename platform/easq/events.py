@@ -48,3 +48,15 @@ EVENT = pa.schema(
     ]
 )
 """A row of topic `events`. Ticks are the clock of an idle log: time is what events say."""
+
+REJECTION = pa.schema(
+    [
+        pa.field("received_at_ms", pa.int64(), nullable=False),
+        pa.field("code", pa.string(), nullable=False),
+        pa.field("message", pa.string(), nullable=False),
+        pa.field("event_id", pa.string()),  # where it could be read
+        pa.field("user_id", pa.int64()),  # where the token was good
+        pa.field("payload", pa.string(), nullable=False),  # the event as it came, cut when long
+    ]
+)
+"""A row of topic `rejected`: an event that the API refused, and why."""

@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 EVENTS, SAMPLES, MODELS = "events", "samples", "models"
+REJECTED = "rejected"
+"""Events that were refused; for people, no process reads it."""
 MAX_ROWS = 4096
 
 

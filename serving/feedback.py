@@ -1,0 +1,147 @@
+"""The feedback side of a replica: impressions out with rankings, events in (design: the join)."""
+
+import logging
+
+import numpy as np
+import pyarrow as pa
+
+from easq import feedback_token
+from easq.features import FeatureSpec
+from easq.feedback_token import FeedbackToken
+from easq.impression import Shown, impression_event
+from easq.log.connect import partition_of
+from easq.log.interface import EVENTS, Log, LogError
+from easq.questionnaire import AskedUsers, AskingRules, Draw, draw
+from easq.samples import impression_schema
+from serving.config import ServingSettings
+from serving.contract import FeedbackReport, RankResponse
+from serving.event_contract import EventsRequest, EventsResponse
+from serving.inbox import Inbox
+from serving.log_writer import LogWriter
+from serving.ranked import Ranked, now_ms
+
+log = logging.getLogger("ray.serve")
+PATIENCE_SECONDS = 1.0
+"""A ranking waits so long for the log."""
+
+
+class Feedback:
+    """Tokens for rankings, and a reply to every event. Called from one event loop."""
+
+    def __init__(self, log: Log, key: bytes, settings: ServingSettings) -> None:
+        self.key, self.token_ms = key, int(1000 * settings.token_seconds)
+        self.rules = AskingRules(
+            share=settings.ask_share,
+            per_day=settings.ask_per_day,
+            cooldown_seconds=settings.ask_cooldown_seconds,
+        )
+        self.asked = AskedUsers(self.rules)
+        self.partitions = log.partitions(EVENTS)
+        self.writer = LogWriter(log)
+        self.inbox = Inbox(self.writer, key, settings)
+        self.impressions = self.impressions_lost = self.offered = 0
+        self.problem: str | None = None
+        self._known: tuple[FeatureSpec, pa.Schema] | None = None
+
+    async def shown(self, ranked: Ranked) -> RankResponse:
+        """The response, with a token once its impression is in the log; without one if it cannot.
+
+        Ranking goes on whatever ails the log.
+        """
+        issued = now_ms()
+        decided = self._draw(ranked, issued)
+        partition = partition_of(ranked.user_id, self.partitions)
+        try:
+            offset = await self._append(ranked, decided, partition, issued)
+        except LogError as error:
+            self._note(str(error))
+            self.impressions_lost += 1
+            return ranked.response.model_copy(update={"feedback": "away"})
+        self._note(None)
+        self.impressions += 1
+        return self._with_token(ranked, decided, partition, offset, issued)
+
+    async def receive(self, request: EventsRequest) -> EventsResponse:
+        """Raises RefusedError when the log takes nothing; then the whole batch may come again."""
+        return await self.inbox.receive(request.events, now_ms())
+
+    def report(self) -> FeedbackReport:
+        return FeedbackReport(
+            impressions=self.impressions,
+            impressions_lost=self.impressions_lost,
+            offered=self.offered,
+            accepted=self.inbox.accepted,
+            rejected=dict(self.inbox.rejected),
+            clock_skewed=self.inbox.clock_skewed,
+            batches_refused=self.inbox.batches_refused,
+            dead_letters_lost=self.inbox.dead_letters_lost,
+            problem=self.problem,
+        )
+
+    def close(self) -> None:
+        self.writer.close()
+
+    def _draw(self, ranked: Ranked, time_ms: int) -> Draw:
+        """Noted at once: two requests of one user may be on their way together."""
+        returned = np.zeros(len(ranked.score), bool)
+        returned[ranked.best] = self.asked.may_be_asked(ranked.user_id, time_ms)
+        ids, request_id = ranked.columns.item["item_id"], ranked.response.request_id
+        decided = draw(request_id, ids, returned, self.rules.share, self.rules.seed)
+        if decided.asked.any():
+            self.asked.note(ranked.user_id, time_ms)
+            self.offered += 1
+        return decided
+
+    async def _append(
+        self, ranked: Ranked, decided: Draw, partition: int, issued_at_ms: int
+    ) -> int:
+        """Offset of the impression. It outlives the death of processes; only events are synced."""
+        shown = Shown(
+            ranked.response.request_id,
+            ranked.columns,
+            ranked.duration_seconds,
+            ranked.score,
+            *decided,
+            ranked.response.model.version,
+            ranked.response.model.seq,
+        )
+        schema = self._schema(ranked.live.ranker.spec)
+        rows = impression_event(shown, schema, issued_at_ms, issued_at_ms + self.token_ms)
+        offsets = await self.writer.append(EVENTS, partition, rows, False, PATIENCE_SECONDS)
+        return int(offsets[0])
+
+    def _schema(self, spec: FeatureSpec) -> pa.Schema:
+        """Of the version that answers; made once a version."""
+        if self._known is None or self._known[0] is not spec:
+            self._known = spec, impression_schema(spec)
+        return self._known[1]
+
+    def _with_token(
+        self, ranked: Ranked, decided: Draw, partition: int, offset: int, issued_at_ms: int
+    ) -> RankResponse:
+        best = ranked.best
+        token = FeedbackToken(
+            partition,
+            offset,
+            ranked.user_id,
+            issued_at_ms,
+            issued_at_ms + self.token_ms,
+            ranked.response.request_id,
+            ranked.columns.item["item_id"][best],
+            ranked.duration_seconds[best],
+            decided.asked[best],
+        )
+        said = {
+            "asked": token.asked.tolist(),
+            "token": feedback_token.sign(token, self.key),
+            "feedback": "on",
+        }
+        return ranked.response.model_copy(update=said)
+
+    def _note(self, problem: str | None) -> None:
+        """Each change is logged once."""
+        if problem is not None and self.problem is None:
+            log.warning("rankings go out without tokens: %s", problem)
+        elif problem is None and self.problem is not None:
+            log.info("the log takes impressions again")
+        self.problem = problem

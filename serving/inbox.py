@@ -1,0 +1,165 @@
+"""Events come in: each is checked, what is accepted is durable, what is rejected is kept to see."""
+
+import asyncio
+import json
+from collections import Counter, defaultdict
+from typing import Any
+
+import pyarrow as pa
+
+from easq.events import EVENT, REJECTION
+from easq.log.interface import EVENTS, REJECTED, LogError, LogFullError
+from serving.config import ServingSettings
+from serving.event_check import Accepted, BatchCheck, RejectedError
+from serving.event_contract import MAX_ID, EventResult, EventsResponse
+from serving.event_rate import EventRate
+from serving.log_writer import LogWriter
+from serving.refusal import RefusedError
+
+PATIENCE_SECONDS = 10.0
+"""Events wait so long for the log; after that the client is told to send them again."""
+MAX_EVENTS = 512
+MAX_PAYLOAD = 2000
+"""Characters of a rejected event that are kept."""
+REJECTIONS_PER_MINUTE = 6000
+"""More are only counted: strangers must not fill the disk."""
+ANYONE = 0
+
+Checked = Accepted | RejectedError
+
+
+class Inbox:
+    """POST /v1/events of one replica."""
+
+    def __init__(self, writer: LogWriter, key: bytes, settings: ServingSettings) -> None:
+        self.writer, self.key, self.viewing_speed = writer, key, settings.viewing_speed
+        self.rate = EventRate(settings.events_per_minute)
+        self.rejections = EventRate(REJECTIONS_PER_MINUTE)
+        self.accepted = self.clock_skewed = self.batches_refused = self.dead_letters_lost = 0
+        self.rejected: Counter[str] = Counter()
+        self._keeping: set[asyncio.Task] = set()
+
+    async def receive(self, events: list[Any], time_ms: int) -> EventsResponse:
+        """Results in order, once everything accepted is durable.
+
+        Raises:
+            RefusedError: too many events, or the log takes none. The same batch may come again.
+        """
+        _check_count(events)
+        check = BatchCheck(self.key, self.rate, self.viewing_speed, time_ms)
+        checked = [_checked(check, event) for event in events]
+        await self._append([c for c in checked if isinstance(c, Accepted)])
+        self._keep_rejected(events, checked, time_ms)
+        self._count(checked)
+        results = [_result(*pair) for pair in zip(events, checked, strict=True)]
+        return EventsResponse(results=results)
+
+    async def _append(self, accepted: list[Accepted]) -> None:
+        """One append a partition. Where one fails, the others may stay: events count once."""
+        rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        for one in accepted:
+            rows[one.partition].append(one.row)
+        appends = [
+            self.writer.append(
+                EVENTS, partition, pa.Table.from_pylist(own, EVENT), True, PATIENCE_SECONDS
+            )
+            for partition, own in rows.items()
+        ]
+        ended = await asyncio.gather(*appends, return_exceptions=True)
+        for error in ended:
+            if isinstance(error, BaseException):
+                self.batches_refused += 1
+                raise _refusal(error) from error
+
+    def _keep_rejected(self, events: list[Any], checked: list[Checked], time_ms: int) -> None:
+        """Into the dead-letter table, as far as there is room; nobody waits for it."""
+        rows = [
+            _dead_letter(event, error, time_ms)
+            for event, error in zip(events, checked, strict=True)
+            if isinstance(error, RejectedError)
+        ]
+        kept = [row for row in rows if self.rejections.takes(ANYONE, time_ms)]
+        self.dead_letters_lost += len(rows) - len(kept)
+        if kept:
+            task = asyncio.ensure_future(self._append_rejected(kept))
+            self._keeping.add(task)
+            task.add_done_callback(self._keeping.discard)
+
+    async def _append_rejected(self, rows: list[dict[str, Any]]) -> None:
+        table = pa.Table.from_pylist(rows, REJECTION)
+        try:
+            await self.writer.append(REJECTED, 0, table, False, PATIENCE_SECONDS)
+        except LogError:
+            self.dead_letters_lost += len(rows)
+
+    def _count(self, checked: list[Checked]) -> None:
+        for one in checked:
+            if isinstance(one, RejectedError):
+                self.rejected[one.code] += 1
+            else:
+                self.accepted += 1
+                self.clock_skewed += one.clock_skewed
+
+
+def _check_count(events: list[Any]) -> None:
+    if len(events) > MAX_EVENTS:
+        raise RefusedError(
+            "too_many_events",
+            f"{len(events)} events came and at most {MAX_EVENTS} are taken at once: "
+            "send them in several batches.",
+            "events",
+        )
+
+
+def _checked(check: BatchCheck, event: Any) -> Checked:
+    try:
+        return check.check(event)
+    except RejectedError as error:
+        return error
+
+
+def _refusal(error: BaseException) -> BaseException:
+    """The log's errors in HTTP's words; others are not ours to word."""
+    if isinstance(error, LogFullError):
+        return RefusedError(
+            "log_full",
+            f"No event of this batch is taken, there is no room: {error}. Free space for the "
+            "log, then send the batch again.",
+        )
+    if isinstance(error, LogError):
+        return RefusedError(
+            "log_away",
+            f"No event of this batch is promised to be kept: {error}. Send the batch again "
+            "later, with the same event ids.",
+        )
+    return error
+
+
+def _result(event: Any, checked: Checked) -> EventResult:
+    event_id = _event_id(event)
+    if isinstance(checked, Accepted):
+        return EventResult(event_id=event_id, status="accepted", clock_skewed=checked.clock_skewed)
+    return EventResult(
+        event_id=event_id,
+        status="rejected",
+        code=checked.code,
+        message=checked.message,
+        field=checked.field,
+    )
+
+
+def _dead_letter(event: Any, error: RejectedError, time_ms: int) -> dict[str, Any]:
+    return {
+        "received_at_ms": time_ms,
+        "code": error.code,
+        "message": error.message,
+        "event_id": _event_id(event),
+        "user_id": error.user_id,
+        "payload": json.dumps(event)[:MAX_PAYLOAD],
+    }
+
+
+def _event_id(event: Any) -> str | None:
+    """Of an event that may be anything."""
+    found = event.get("event_id") if isinstance(event, dict) else None
+    return found if isinstance(found, str) and 0 < len(found) <= MAX_ID else None
