@@ -3,8 +3,10 @@
 import asyncio
 import json
 from collections import Counter, defaultdict
+from concurrent.futures import Future
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from easq.events import EVENT, REJECTION
@@ -35,9 +37,13 @@ class Inbox:
         self.writer, self.key, self.viewing_speed = writer, key, settings.viewing_speed
         self.rate = EventRate(settings.events_per_minute)
         self.rejections = EventRate(REJECTIONS_PER_MINUTE)
-        self.accepted = self.clock_skewed = self.batches_refused = self.dead_letters_lost = 0
+        self.accepted = self.clock_skewed = self.batches_refused = 0
+        self._no_room = self._not_kept = 0  # the loop counts the one, the writer's thread the other
         self.rejected: Counter[str] = Counter()
-        self._keeping: set[asyncio.Task] = set()
+
+    @property
+    def dead_letters_lost(self) -> int:
+        return self._no_room + self._not_kept
 
     async def receive(self, events: list[Any], time_ms: int) -> EventsResponse:
         """Results in order, once everything accepted is durable.
@@ -67,9 +73,11 @@ class Inbox:
         ]
         ended = await asyncio.gather(*appends, return_exceptions=True)
         for error in ended:
-            if isinstance(error, BaseException):
+            if isinstance(error, LogError):
                 self.batches_refused += 1
                 raise _refusal(error) from error
+            if isinstance(error, BaseException):
+                raise error
 
     def _keep_rejected(self, events: list[Any], checked: list[Checked], time_ms: int) -> None:
         """Into the dead-letter table, as far as there is room; nobody waits for it."""
@@ -79,18 +87,21 @@ class Inbox:
             if isinstance(error, RejectedError)
         ]
         kept = [row for row in rows if self.rejections.takes(ANYONE, time_ms)]
-        self.dead_letters_lost += len(rows) - len(kept)
-        if kept:
-            task = asyncio.ensure_future(self._append_rejected(kept))
-            self._keeping.add(task)
-            task.add_done_callback(self._keeping.discard)
-
-    async def _append_rejected(self, rows: list[dict[str, Any]]) -> None:
-        table = pa.Table.from_pylist(rows, REJECTION)
+        self._no_room += len(rows) - len(kept)
+        if not kept:
+            return
+        table = pa.Table.from_pylist(kept, REJECTION)
         try:
-            await self.writer.append(REJECTED, 0, table, False, PATIENCE_SECONDS)
+            future = self.writer.submit(REJECTED, 0, table, durable=False)
         except LogError:
-            self.dead_letters_lost += len(rows)
+            self._no_room += len(kept)
+        else:
+            future.add_done_callback(lambda done: self._note_kept(done, len(kept)))
+
+    def _note_kept(self, done: "Future[np.ndarray]", rows: int) -> None:
+        """In the writer's thread."""
+        if done.exception() is not None:
+            self._not_kept += rows
 
     def _count(self, checked: list[Checked]) -> None:
         for one in checked:
@@ -118,21 +129,19 @@ def _checked(check: BatchCheck, event: Any) -> Checked:
         return error
 
 
-def _refusal(error: BaseException) -> BaseException:
-    """The log's errors in HTTP's words; others are not ours to word."""
+def _refusal(error: LogError) -> RefusedError:
+    """The log's errors in HTTP's words."""
     if isinstance(error, LogFullError):
         return RefusedError(
             "log_full",
             f"No event of this batch is taken, there is no room: {error}. Free space for the "
             "log, then send the batch again.",
         )
-    if isinstance(error, LogError):
-        return RefusedError(
-            "log_away",
-            f"No event of this batch is promised to be kept: {error}. Send the batch again "
-            "later, with the same event ids.",
-        )
-    return error
+    return RefusedError(
+        "log_away",
+        f"No event of this batch is promised to be kept: {error}. Send the batch again later, "
+        "with the same event ids.",
+    )
 
 
 def _result(event: Any, checked: Checked) -> EventResult:

@@ -49,16 +49,23 @@ class LogWriter:
 
         Rows that were given up after `patience_seconds` may still be appended later.
         """
-        waiting = Waiting(topic, partition, durable, rows, Future())
-        self._check_answering()
+        future = asyncio.wrap_future(self.submit(topic, partition, rows, durable))
         try:
-            self._queue.put_nowait(waiting)
-            future = asyncio.wrap_future(waiting.offsets)
             return await asyncio.wait_for(future, patience_seconds)
-        except queue.Full:
-            raise LogAwayError(f"{self._queue.maxsize} appends wait for the log already") from None
         except TimeoutError:
             raise _silent(patience_seconds) from None
+
+    def submit(
+        self, topic: str, partition: int, rows: pa.Table, durable: bool
+    ) -> "Future[np.ndarray]":
+        """Queue an append. Raises LogAwayError when too much waits already."""
+        self._check_answering()
+        waiting = Waiting(topic, partition, durable, rows, Future())
+        try:
+            self._queue.put_nowait(waiting)
+        except queue.Full:
+            raise LogAwayError(f"{self._queue.maxsize} appends wait for the log already") from None
+        return waiting.offsets
 
     def close(self) -> None:
         """Append what waits, then end."""

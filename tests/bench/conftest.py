@@ -3,21 +3,28 @@
 Measured code runs in processes of its own: in this one, shapes are checked at every call.
 """
 
+import http.client
 import json
 import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 
+from easq.registry import publish
+from jobs.services import service, wait_for
+
 HERE = Path(__file__).parent
 REQUESTS = 4 * 4096
+PATIENCE_SECONDS = 120
 
 
 class Blocks(NamedTuple):
@@ -122,3 +129,67 @@ def block() -> Callable[[subprocess.Popen, str], dict[str, float]]:
         return json.loads(process.stdout.readline())
 
     return measure
+
+
+class Registry(NamedTuple):
+    """One version of the reference size, champion of a registry of its own."""
+
+    uri: str
+    version: Path
+
+
+@pytest.fixture(scope="session")
+def http_cost() -> Callable[..., str]:
+    """http_cost(*arguments): run http_cost.py to its end; what it printed."""
+
+    def run(*arguments: object) -> str:
+        command = [sys.executable, str(HERE / "http_cost.py"), *map(str, arguments)]
+        return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    return run
+
+
+@pytest.fixture
+def registry(reference: Path, http_cost: Callable[..., str], tmp_path: Path) -> Registry:
+    made = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "version")
+    http_cost("version", reference, made.version)
+    publish(made.uri, "easq", made.version)
+    return made
+
+
+Serving = Callable[..., AbstractContextManager[str]]
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Serving:
+    """serving(registry, **settings): the URL of a `python -m serving.up` that is ready."""
+
+    @contextmanager
+    def run(registry: Registry, name: str = "serving", **settings: str) -> Iterator[str]:
+        state = tmp_path / f"{name}.json"
+        environment = {
+            "EASQ_TRACKING_URI": registry.uri,
+            "EASQ_MODEL_NAME": "easq",
+            "EASQ_CACHE_DIR": str(tmp_path / "cache"),
+            "EASQ_STATE_FILE": str(state),
+            **settings,
+        }
+        with service(name, ["serving.up"], tmp_path / f"{name}.log", environment) as process:
+            url = json.loads(wait_for(state, process, PATIENCE_SECONDS))["url"]
+            _wait_until_ready(url)
+            yield url
+
+    return run
+
+
+def _wait_until_ready(url: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while _status(url) != http.HTTPStatus.OK:
+        assert time.monotonic() < deadline, f"{url} is not ready"
+        time.sleep(0.1)
+
+
+def _status(url: str) -> int:
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+    connection.request("GET", "/readyz")
+    return connection.getresponse().status

@@ -2,6 +2,7 @@
 
 Usage: http_cost.py version HISTORY OUT                  writes a version to publish
        http_cost.py measure URL VERSION PAIRS CANDIDATES...   prints p50s in ms, a line a size
+       http_cost.py impression WITH WITHOUT VERSION PAIRS CANDIDATES...   the same, of two URLs
 """
 
 import http.client
@@ -61,6 +62,20 @@ def request(spec: FeatureSpec, candidates: int) -> str:
     return json.dumps(body)
 
 
+def asking(url: str, method: str, path: str, body: str | None) -> Call:
+    """One request over a connection that stays open."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+
+    def ask() -> None:
+        connection.request(method, path, body, HEADERS)
+        answer = connection.getresponse()
+        text = answer.read()
+        if answer.status != http.HTTPStatus.OK:
+            raise RuntimeError(f"{path} answered {answer.status}: {text[:500]!r}")
+
+    return ask
+
+
 def calls(url: str, version: str, candidates: int) -> dict[str, Call]:
     """Ranking over HTTP, a route that does nothing, the forward pass, and JSON in and out alone."""
     ranker = load_ranker(Path(version))
@@ -68,14 +83,6 @@ def calls(url: str, version: str, candidates: int) -> dict[str, Call]:
     expected = expected_request(ranker.spec)
     columns = to_columns(RankRequest.model_validate_json(content), expected, 1000, 0)
     scores = ranker.score(columns)
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
-
-    def ask(method: str, path: str, body: str | None) -> None:
-        connection.request(method, path, body, HEADERS)
-        answer = connection.getresponse()
-        text = answer.read()
-        if answer.status != http.HTTPStatus.OK:
-            raise RuntimeError(f"{path} answered {answer.status}: {text[:500]!r}")
 
     def translate() -> None:
         item = to_columns(RankRequest.model_validate_json(content), expected, 1000, 0).item
@@ -88,11 +95,12 @@ def calls(url: str, version: str, candidates: int) -> dict[str, Call]:
             request_time_ms=0,
             item_id=ids,
             score=scores[best].tolist(),
+            asked=[False] * len(best),
         ).model_dump_json()
 
     return {
-        "rank": partial(ask, "POST", "/v1/rank", content),
-        "nothing": partial(ask, "GET", "/healthz", None),
+        "rank": asking(url, "POST", "/v1/rank", content),
+        "nothing": asking(url, "GET", "/healthz", None),
         "forward": partial(ranker.score, columns),
         "translate": translate,
     }
@@ -107,19 +115,32 @@ def p50_ms(call: Call) -> float:
     return float(np.median(taken[WARM_UP:])) * 1e3
 
 
-def measure(url: str, version: str, pairs: int, sizes: list[int]) -> None:
+def alternate(named: dict[str, Call], pairs: int) -> dict[str, list[float]]:
+    """p50s in ms, by call, of alternating blocks."""
+    taken: dict[str, list[float]] = {name: [] for name in named}
+    for _ in range(pairs):
+        for name, call in named.items():
+            taken[name].append(p50_ms(call))
+    return taken
+
+
+def measure(url: str, version: str, pairs: str, *sizes: str) -> None:
     torch.set_num_threads(1)
-    for candidates in sizes:
-        named = calls(url, version, candidates)
-        taken: dict[str, list[float]] = {name: [] for name in named}
-        for _ in range(pairs):
-            for name, call in named.items():
-                taken[name].append(p50_ms(call))
+    for candidates in map(int, sizes):
+        taken = alternate(calls(url, version, candidates), int(pairs))
+        print(json.dumps({"candidates": candidates} | taken), flush=True)
+
+
+def impression(on: str, off: str, version: str, pairs: str, *sizes: str) -> None:
+    spec = load_ranker(Path(version)).spec
+    for candidates in map(int, sizes):
+        content = request(spec, candidates)
+        urls = {"with": on, "without": off}
+        named = {n: asking(url, "POST", "/v1/rank", content) for n, url in urls.items()}
+        taken = alternate(named, int(pairs))
         print(json.dumps({"candidates": candidates} | taken), flush=True)
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "version":
-        write_version(*sys.argv[2:4])
-    else:
-        measure(sys.argv[2], sys.argv[3], int(sys.argv[4]), [int(n) for n in sys.argv[5:]])
+    commands = {"version": write_version, "measure": measure, "impression": impression}
+    commands[sys.argv[1]](*sys.argv[2:])
