@@ -5,13 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from easq.features import Columns, FeatureSpec
+from easq.features import RESERVED, Columns, FeatureSpec
 from serving.contract import RankRequest, RequiredColumns
 from serving.refusal import RefusedError, shown
 from serving.values import check_unique, ids_of, numbers_of
-
-DURATION = "duration_seconds"
-
 
 class Expected(NamedTuple):
     """Sample columns of one part of the request, by the key that they have there."""
@@ -61,7 +58,7 @@ def to_columns(
     """One request, N candidates. Raises RefusedError, which says what to change."""
     _check_scenario(request.scenario, expected.scenarios)
     _check_keys("user", request.user, expected.user)
-    _check_keys("candidates", request.candidates, expected.candidates, {DURATION})
+    _check_keys("candidates", request.candidates, expected.candidates, {RESERVED})
     _check_keys("upstream", request.upstream, expected.upstream)
     count = _check_count(request, max_candidates)
     user = _arrays("user", {k: [v] for k, v in request.user.items()}, expected.user)
@@ -73,10 +70,10 @@ def to_columns(
 
 def durations(request: RankRequest) -> np.ndarray:
     """Seconds of each candidate, float32 [N], 0 where unknown; of a request that is checked."""
-    came = request.candidates.get(DURATION)
+    came = request.candidates.get(RESERVED)
     if came is None:
         return np.zeros(len(request.candidates["item_id"]), np.float32)
-    field = f"candidates.{DURATION}"
+    field = f"candidates.{RESERVED}"
     seconds = numbers_of(field, came)
     if (seconds < 0).any():
         at = int(np.argmax(seconds < 0))

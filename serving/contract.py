@@ -70,7 +70,7 @@ class ModelName(Contract):
     """Offset of the last delta in it; -1: none."""
 
 
-Feedback = Literal["on", "off", "away"]
+FeedbackState = Literal["on", "off", "away"]
 
 
 class RankResponse(Contract):
@@ -91,7 +91,7 @@ class RankResponse(Contract):
     At most one."""
     token: str | None = None
     """Goes with every event about this response to POST /v1/events."""
-    feedback: Feedback = "off"
+    feedback: FeedbackState = "off"
     """`off`: the service has no log. `away`: its log could not take this impression; rank on."""
 
 

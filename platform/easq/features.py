@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 CONTEXT = ("scenario", "hour", "weekday")
 """Context features; computed from the request itself."""
 
+RESERVED = "duration_seconds"
 WIDTHS = (64, 32, 8)
 HOUR_MS = 3_600_000
 
@@ -72,6 +73,11 @@ class FeatureSpec(BaseModel):
         unknown = [f.name for f in self.categorical if f.of == "context" and f.name not in CONTEXT]
         if unknown:
             raise ValueError(f"context features are {CONTEXT}, not {unknown}")
+        if any(f.of == "item" and f.name == RESERVED for f in (*self.categorical, *self.dense)):
+            raise ValueError(
+                f"an item feature cannot be named {RESERVED!r}: requests send raw seconds under "
+                "that name, for feedback to be checked against; name it log_duration, say"
+            )
         if not any(f.of != "item" for f in self.categorical) or not self.items:
             raise ValueError("a model needs at least one user or context id and one item id")
         return self

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -30,7 +31,7 @@ from serving.replica import best_first
 
 CALLS, WARM_UP = 60, 10
 HEADERS = {"content-type": "application/json"}
-Call = Callable[[], object]
+Call = Callable[[], Any]
 
 
 def write_version(history: str, out: str) -> None:
@@ -66,12 +67,13 @@ def asking(url: str, method: str, path: str, body: str | None) -> Call:
     """One request over a connection that stays open."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
 
-    def ask() -> None:
+    def ask() -> bytes:
         connection.request(method, path, body, HEADERS)
         answer = connection.getresponse()
         text = answer.read()
         if answer.status != http.HTTPStatus.OK:
             raise RuntimeError(f"{path} answered {answer.status}: {text[:500]!r}")
+        return text
 
     return ask
 
@@ -137,8 +139,15 @@ def impression(on: str, off: str, version: str, pairs: str, *sizes: str) -> None
         content = request(spec, candidates)
         urls = {"with": on, "without": off}
         named = {n: asking(url, "POST", "/v1/rank", content) for n, url in urls.items()}
+        check_tokens(named)
         taken = alternate(named, int(pairs))
         print(json.dumps({"candidates": candidates} | taken), flush=True)
+
+
+def check_tokens(named: dict[str, Call]) -> None:
+    came = {name: json.loads(call())["feedback"] for name, call in named.items()}
+    if came != {"with": "on", "without": "off"}:
+        raise RuntimeError(f"expected tokens from the one and none from the other; got {came}")
 
 
 if __name__ == "__main__":

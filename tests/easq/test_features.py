@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from easq.encoding import encode, hash_rows, normalised_ranks
-from easq.features import Categorical, Columns, FeatureSpec
+from easq.features import Categorical, Columns, Dense, FeatureSpec
 
 DAY, HOUR = 86_400_000, 3_600_000
 
@@ -77,3 +77,8 @@ def test_two_features_of_one_name_are_refused():
     feature = Categorical(name="x", of="item", width=8, rows=5)
     with pytest.raises(ValueError, match="different names"):
         FeatureSpec(categorical=(feature, feature))
+
+
+def test_raw_seconds_are_no_feature():
+    with pytest.raises(ValueError, match="cannot be named 'duration_seconds'"):
+        small_spec(dense=(Dense(name="duration_seconds", of="item"),))
