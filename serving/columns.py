@@ -10,6 +10,7 @@ from serving.contract import RankRequest, RequiredColumns
 from serving.refusal import RefusedError, shown
 from serving.values import check_unique, ids_of, numbers_of
 
+
 class Expected(NamedTuple):
     """Sample columns of one part of the request, by the key that they have there."""
 

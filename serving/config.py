@@ -51,6 +51,8 @@ class ServingSettings(BaseSettings):
     """Address of the log that impressions and feedback go to; none: no feedback."""
     log_partitions: int = Field(default=1, ge=1)
     """Of a log that is not there yet."""
+    log_patience_seconds: float = Field(default=1.0, gt=0)
+    """So long a ranking waits for its impression; then it goes out without a token."""
     token_key: SecretStr | None = Field(default=None, min_length=16)
     """Signs the tokens of rankings; the same for all replicas."""
     token_key_file: Path = Field(default_factory=lambda: STATE.resolve() / "token.key")
@@ -65,6 +67,8 @@ class ServingSettings(BaseSettings):
     """Between two offers to one user, by one replica."""
     events_per_minute: int = Field(default=600, ge=1)
     """Events of one user that one replica takes."""
+    rejections_per_minute: int = Field(default=6000, ge=0)
+    """Rejected events that one replica keeps; more are only counted, or strangers fill the disk."""
     viewing_speed: float = Field(default=1.0, gt=0)
     """Seconds that can be watched in a second; simulations that outrun life raise it."""
 

@@ -21,8 +21,6 @@ from serving.log_writer import LogWriter
 from serving.ranked import Ranked, now_ms
 
 log = logging.getLogger("ray.serve")
-PATIENCE_SECONDS = 1.0
-"""A ranking waits so long for the log."""
 
 
 class Feedback:
@@ -37,7 +35,8 @@ class Feedback:
         )
         self.asked = AskedUsers(self.rules)
         self.partitions = log.partitions(EVENTS)
-        self.writer = LogWriter(log)
+        self.patience_seconds = settings.log_patience_seconds
+        self.writer = LogWriter(log, settings.log_patience_seconds)
         self.inbox = Inbox(self.writer, key, settings)
         self.impressions = self.impressions_lost = self.offered = 0
         self.problem: str | None = None
@@ -107,7 +106,7 @@ class Feedback:
         )
         schema = self._schema(ranked.live.ranker.spec)
         rows = impression_event(shown, schema, issued_at_ms, issued_at_ms + self.token_ms)
-        offsets = await self.writer.append(EVENTS, partition, rows, False, PATIENCE_SECONDS)
+        offsets = await self.writer.append(EVENTS, partition, rows, False, self.patience_seconds)
         return int(offsets[0])
 
     def _schema(self, spec: FeatureSpec) -> pa.Schema:

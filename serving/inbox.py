@@ -23,8 +23,6 @@ PATIENCE_SECONDS = 10.0
 MAX_EVENTS = 512
 MAX_PAYLOAD = 2000
 """Characters of a rejected event that are kept."""
-REJECTIONS_PER_MINUTE = 6000
-"""More are only counted: strangers must not fill the disk."""
 ANYONE = 0
 
 Checked = Accepted | RejectedError
@@ -36,7 +34,7 @@ class Inbox:
     def __init__(self, writer: LogWriter, key: bytes, settings: ServingSettings) -> None:
         self.writer, self.key, self.viewing_speed = writer, key, settings.viewing_speed
         self.rate = EventRate(settings.events_per_minute)
-        self.rejections = EventRate(REJECTIONS_PER_MINUTE)
+        self.rejections = EventRate(settings.rejections_per_minute)
         self.accepted = self.clock_skewed = self.batches_refused = 0
         self._no_room = self._not_kept = 0  # the loop counts the one, the writer's thread the other
         self.rejected: Counter[str] = Counter()

@@ -19,6 +19,8 @@ from serving.refresh import Refresher
 from serving.replica import RankerReplica
 
 KEY = "sixteen letters!"
+PATIENT = {"log_patience_seconds": 60.0}
+"""Busy machines hold up a disk for seconds."""
 ITEMS, SECONDS, ASKED = [501, 502, 503], [20.0, 8.0, 0.0], [True, False, True]
 Running = Callable[..., TestClient]
 
@@ -36,7 +38,7 @@ def running(shelf: Any, refresher: Refresher, log: SqliteLog) -> Iterator[Runnin
     started: list[Feedback] = []
 
     def run(log: SqliteLog = log, **settings: object) -> TestClient:
-        chosen = ServingSettings.model_validate({"token_key": KEY} | settings)
+        chosen = ServingSettings.model_validate(PATIENT | {"token_key": KEY} | settings)
         feedback = Feedback(log, KEY.encode(), chosen)
         started.append(feedback)
         replica = RankerReplica(chosen, refresher, "r0", feedback)

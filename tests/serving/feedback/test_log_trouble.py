@@ -6,6 +6,7 @@ import threading
 
 import pyarrow as pa
 import pytest
+from httpx import ASGITransport, AsyncClient
 
 from easq.log.interface import EVENTS, LogAwayError
 from easq.log.sqlite import SqliteLog
@@ -74,7 +75,7 @@ def test_a_locked_file(client, log, body, behaviour, rows_of):
     check_that_all_is_well(client, body, behaviour)
 
 
-def test_a_full_disk(running, tmp_path, body, behaviour, log, rows_of):
+def test_a_full_disk(running, body, behaviour, log, rows_of):
     disk = SmallDisk(log.path, partitions=2)
     client = running(disk, ask_share=1.0)
     disk.is_full = True
@@ -118,6 +119,26 @@ def test_behind_a_log_that_hangs_nobody_waits_for_long(tmp_path):
     found = log.read(EVENTS, 0, 0)
     assert found is not None
     assert found.table.num_rows == 1  # what was under way when its asker gave up
+
+
+def test_rankings_go_out_while_events_wait_for_the_disk(running, tmp_path, body, behaviour, token):
+    log = Hanging(tmp_path / "hanging.db")
+    api = running(log, log_patience_seconds=0.2).app
+    events = batch(behaviour | {"token": token(partition=0)}, 2)
+
+    async def both():
+        async with AsyncClient(transport=ASGITransport(api), base_url="http://easq") as client:
+            waiting = asyncio.create_task(client.post("/v1/events", json=events))
+            while not log.came.is_set():
+                await asyncio.sleep(0.01)
+            ranking = await client.post("/v1/rank", json=body)
+            assert not waiting.done()
+            log.let_go.set()
+            return ranking, await waiting
+
+    ranking, accepted = asyncio.run(both())
+    assert (ranking.status_code, ranking.json()["feedback"]) == (200, "away")
+    assert [r["status"] for r in accepted.json()["results"]] == ["accepted"] * 2
 
 
 def test_a_queue_has_an_end(tmp_path):
