@@ -45,11 +45,14 @@ LINE: TypeAdapter[AnyLine] = TypeAdapter(Annotated[AnyLine, Field(discriminator=
 
 
 class Ledger:
-    """Appends lines to a file; those written outlive the process."""
+    """Writes lines to a new file, where they outlive the process.
+
+    Raises FileExistsError where a ledger is already.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: TextIO = path.open("a", encoding="utf-8")
+        self._file: TextIO = path.open("x", encoding="utf-8")
 
     def write(self, lines: Iterable[AnyLine]) -> None:
         self._file.writelines(f"{line.model_dump_json()}\n" for line in lines)

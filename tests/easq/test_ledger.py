@@ -7,7 +7,15 @@ import pyarrow as pa
 import pytest
 
 from easq.events import EVENT
-from easq.ledger import AcceptedLine, Ledger, Progress, RankedLine, read_ledger, read_progress, verdict
+from easq.ledger import (
+    AcceptedLine,
+    Ledger,
+    Progress,
+    RankedLine,
+    read_ledger,
+    read_progress,
+    verdict,
+)
 from easq.log.connect import open_log
 from easq.log.interface import EVENTS, SAMPLES, Log
 from easq.samples import SEALED
@@ -87,8 +95,10 @@ def test_a_ledger_is_read_as_written_up_to_the_last_whole_line(tmp_path):
     ]
     with Ledger(path) as ledger:
         ledger.write(lines[:1])
-    with Ledger(path) as ledger:
+        assert list(read_ledger(path)) == lines[:1]
         ledger.write(lines[1:])
     with path.open("a") as file:
         file.write('{"kind": "accep')
     assert list(read_ledger(path)) == lines
+    with pytest.raises(FileExistsError):
+        Ledger(path)

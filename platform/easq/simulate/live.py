@@ -15,7 +15,7 @@ from easq.simulate.answers import QUESTIONNAIRES, reply
 from easq.simulate.columns import item_features, user_features
 from easq.simulate.seeds import LIVE_REQUESTS, LIVE_VIEWS, generator
 from easq.simulate.simulation import Scene, SimulationConfig, draw_scene, draw_surroundings
-from easq.simulate.traffic import DAY_MS, SCENARIOS, Requests
+from easq.simulate.traffic import DAY_MS, SCENARIOS, Requests, TrafficConfig
 from easq.simulate.users import Behaviour, Viewing, behave
 
 BLOCK = 256
@@ -36,7 +36,9 @@ class Hidden(NamedTuple):
         order = np.argsort(self.viewing.item)
         at = np.searchsorted(self.viewing.item, ranking, sorter=order).clip(max=len(order) - 1)
         if (self.viewing.item[order[at]] != ranking).any():
-            raise ValueError(f"the ranking of {self.request_id} holds items that were no candidates")
+            raise ValueError(
+                f"the ranking of {self.request_id} holds items that were no candidates"
+            )
         return order[at]
 
 
@@ -148,6 +150,12 @@ def config_of(history: History) -> SimulationConfig:
             "world whose truth is known (`easq simulate`)."
         )
     return SimulationConfig.model_validate_json(source.parameters)
+
+
+def day_shift_ms(traffic: TrafficConfig, now_ms: int) -> int:
+    """Whole days to add to the clock so that today is the first day after the history's last."""
+    today = (now_ms - traffic.start_ms) // DAY_MS
+    return (traffic.days - today) * DAY_MS
 
 
 def _lists(columns: dict[str, np.ndarray], prefix: str) -> dict[str, list]:

@@ -36,8 +36,9 @@ def test_the_world_is_that_of_the_history(history, flat, now_ms):
     )
     compared = 0
     for body, _ in requests:
-        assert segment.get(body["user"]["user_id"], body["user"]["segment"]) == (
-            body["user"]["segment"]
+        assert (
+            segment.get(body["user"]["user_id"], body["user"]["segment"])
+            == (body["user"]["segment"])
         )
         c = body["candidates"]
         known = [i for i, item in enumerate(c["item_id"]) if item in author]
