@@ -86,7 +86,7 @@ class Viewers:
         seen: Callable[[Body, Body], None] = lambda request, response: None,
     ) -> None:
         self.audience, self.plan, self.ledger, self.seen = audience, plan, ledger, seen
-        key = plan.api_key and plan.api_key.get_secret_value()
+        key = None if plan.api_key is None else plan.api_key.get_secret_value()
         self.client = ViewerClient(url, plan.timeout_seconds, key)
         self.tally = Tally(audience.config.world.satisfied_above, plan.bucket_seconds)
         self._thread = futures.ThreadPoolExecutor(1, "viewers")

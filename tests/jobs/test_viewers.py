@@ -1,31 +1,18 @@
 """Simulated viewers before the real ranking API, on a socket."""
 
-import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-import uvicorn
 from fastapi import FastAPI
 
-from easq.artefact import VersionFile, digest_of, save_version
-from easq.history import History
 from easq.ledger import Ledger, RankedLine, read_ledger
-from easq.model.build import build_ranker
-from easq.model.config import ModelConfig
-from easq.model.embedding import EmbeddingTables
 from easq.registry import Version
-from easq.simulate.generate import write_simulation
 from easq.simulate.live import Audience, ViewerEvent, config_of
-from easq.simulate.simulation import SimulationConfig
-from easq.simulate.traffic import TrafficConfig
 from easq.simulate.shown import Shown
-from easq.train.checkpoint import Position
 from jobs.services import free_port
 from jobs.viewer_sessions import Viewers, ViewingPlan, batches
 from jobs.viewer_statistics import Tally
@@ -38,27 +25,6 @@ from serving.replica import RankerReplica
 DEADLINE_SECONDS = 60
 
 
-@pytest.fixture(scope="module")
-def history(tmp_path_factory) -> History:
-    config = SimulationConfig(seed=3, traffic=TrafficConfig(requests=60, days=2))
-    return write_simulation(tmp_path_factory.mktemp("simulated") / "history", config)
-
-
-@pytest.fixture(scope="module")
-def version(history, tmp_path_factory) -> Version:
-    """First weights: they rank, if badly."""
-    spec, model, cpu = history.description.features, ModelConfig(width=16, heads=2), "cpu"
-    device, dtype = torch.device(cpu), torch.float32
-    ranker = build_ranker(spec, model, 0, device, dtype)
-    tables = EmbeddingTables.initial(spec, 0, device, dtype)
-    weights = {f"ranker.{n}": t for n, t in ranker.state_dict().items()}
-    weights |= {f"rows.{width}": t for width, t in tables.weight.items()}
-    path = tmp_path_factory.mktemp("version")
-    file = VersionFile(features=spec, model=model, position=Position(schema_hash=spec.schema_hash))
-    save_version(path, weights, file, history.read(history.windows()[0]).slice(0, 1))
-    return Version("easq", 5, digest_of(path), "run", str(path))
-
-
 def _api(version: Version | None, cache: Path) -> FastAPI:
     def fetch(named: Version) -> Path:
         return Path(named.uri)
@@ -69,23 +35,9 @@ def _api(version: Version | None, cache: Path) -> FastAPI:
     return build_api(RankerReplica(settings, refresher, "r0"))
 
 
-@contextmanager
-def _serving(api: FastAPI) -> Iterator[str]:
-    """It listens from the start: requests wait in the socket until the server is up."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(api, log_level="error"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
 @pytest.fixture
-def url(version, tmp_path) -> Iterator[str]:
-    with _serving(_api(version, tmp_path)) as url:
+def url(version, serving_at, tmp_path) -> Iterator[str]:
+    with serving_at(_api(version, tmp_path)) as url:
         yield url
 
 
@@ -138,8 +90,8 @@ def _items(request: dict) -> list[int]:
     return request["candidates"]["item_id"]
 
 
-def test_refusals_are_counted_by_their_code(history, tmp_path):
-    with _serving(_api(None, tmp_path)) as url, run_viewers(url, history, _plan()) as crowd:
+def test_refusals_are_counted_by_their_code(history, serving_at, tmp_path):
+    with serving_at(_api(None, tmp_path)) as url, run_viewers(url, history, _plan()) as crowd:
         assert crowd.wait(DEADLINE_SECONDS)
         told = crowd.statistics()
     assert told.requests == 0
