@@ -25,7 +25,7 @@ class ViewerClient:
     """Connections to the service; an async context."""
 
     def __init__(self, url: str, timeout_seconds: float, api_key: str | None = None) -> None:
-        self.url, self.timeout_seconds = url, timeout_seconds
+        self.url, self.timeout_seconds = url.rstrip("/"), timeout_seconds
         self.headers = {"content-type": "application/json"}
         if api_key is not None:
             self.headers["x-api-key"] = api_key

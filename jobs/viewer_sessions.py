@@ -1,7 +1,8 @@
 """Simulated viewers before a real service: they ask, watch, press and answer (load of the loop).
 
-With a rate the loop is open: requests go out on a schedule, whatever became of those before, as
-long as a viewer is free. Without, each viewer asks as soon as the last ranking is there.
+With a rate the loop is open: requests go out on a schedule, whatever became of those before;
+where no viewer was free in time they follow late, and none is left out. Without a rate each
+viewer asks as soon as the last ranking is there.
 """
 
 import asyncio

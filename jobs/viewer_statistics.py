@@ -26,7 +26,8 @@ class ViewingStatistics(NamedTuple):
     p99_ms: float
     behind_seconds: float  # how late the latest request was sent: the viewers were too few
     versions: dict[int, int]  # responses
-    seq: int  # of the last response
+    version: int | None  # of the last response; None: there is none
+    seq: int
     without_token: int
     questions: int  # items shown that could be asked about
     answers: int  # given by viewers
@@ -49,6 +50,7 @@ class Tally:
         self._counts: Counter[str] = Counter()
         self._accepted: Counter[str] = Counter()
         self._rejected: Counter[str] = Counter()
+        self._version: int | None = None
         self._seq, self._behind = -1, 0.0
         self._shown: list[Shown] = []
         self._bucket, self._buckets = 0, list[Bucket]()
@@ -61,7 +63,7 @@ class Tally:
             self._times.append(seconds)
             self._milliseconds.append(milliseconds)
             self._versions[version] += 1
-            self._seq = seq
+            self._version, self._seq = version, seq
             self._show(seconds, shown)
 
     def failed(self, problem: str) -> None:
@@ -105,6 +107,7 @@ class Tally:
                 p99_ms=p99,
                 behind_seconds=self._behind,
                 versions=dict(self._versions),
+                version=self._version,
                 seq=self._seq,
                 without_token=self._counts["without_token"],
                 questions=self._counts["questions"],

@@ -40,10 +40,11 @@ def viewers(
         Path, typer.Option(help="Simulated samples, in whose world they live.")
     ] = Path(".easq/simulated"),
     rate: Annotated[float, typer.Option(min=0, help="Requests a second; 0: all they can.")] = 20,
-    seconds: Annotated[float, typer.Option(help="How long they ask.")] = 60,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long they ask.")] = 60,
     number: Annotated[int, typer.Option("--viewers", min=1, help="Requests at once.")] = 16,
     speed: Annotated[
-        float, typer.Option(help="Seconds watched in a second (EASQ_VIEWING_SPEED there).")
+        float,
+        typer.Option(min=0.001, help="Seconds watched in a second (EASQ_VIEWING_SPEED there)."),
     ] = 1,
     feedback: Annotated[bool, typer.Option(help="Send what they did and answered.")] = True,
     ledger: Annotated[
@@ -85,7 +86,7 @@ def _print_buckets(console: Console, statistics: ViewingStatistics, told: int) -
         console.print(
             f"{start:5.0f} s  {judged.requests} rankings, NDCG@5 {judged.ndcg:.3f} "
             f"(at best {judged.best_ndcg:.3f}), z {judged.z:+.2f}; version "
-            f"{max(statistics.versions)} seq {statistics.seq}; {_failures(statistics)}"
+            f"{statistics.version} seq {statistics.seq}; {_failures(statistics)}"
         )
     return len(statistics.buckets)
 

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fastapi import FastAPI
+from typer.testing import CliRunner
 
 from easq.ledger import Ledger, RankedLine, read_ledger
 from easq.registry import Version
 from easq.simulate.live import Audience, ViewerEvent, config_of
 from easq.simulate.shown import Shown
+from jobs.cli import COMMANDS
 from jobs.services import free_port
 from jobs.viewer_sessions import Viewers, ViewingPlan, batches
 from jobs.viewer_statistics import Tally
@@ -53,7 +55,7 @@ def test_viewers_ask_at_their_rate_and_judge_what_they_are_shown(history, url, t
     assert told.requests == 60
     assert not told.failed
     assert told.versions == {5: 60}
-    assert told.seq == -1
+    assert (told.version, told.seq) == (5, -1)
     assert 0 < told.p50_ms <= told.p99_ms
     assert crowd.tally.latencies().shape == (60, 2)
     [(_, judged)] = told.buckets
@@ -118,6 +120,18 @@ def test_what_goes_wrong_in_a_crowd_reaches_whoever_waits(history, url):
         with pytest.raises(ExceptionGroup) as problem:
             crowd.wait(DEADLINE_SECONDS)
     assert problem.group_contains(KeyError)
+
+
+def test_the_command_tells_what_the_viewers_saw(history, url, tmp_path):
+    ledger = tmp_path / "ledger.jsonl"
+    options = ["--rate", "40", "--seconds", "0.5", "--no-feedback", "--ledger", str(ledger)]
+    told = CliRunner().invoke(
+        COMMANDS, ["viewers", f"{url}/", "--history", str(history.root), *options]
+    )
+    assert told.exit_code == 0, told.output
+    assert "20 rankings" in told.output
+    assert "version 5 seq -1; 0 failed" in told.output
+    assert len(list(read_ledger(ledger))) == 20
 
 
 def test_buckets_end_with_their_time_and_the_last_with_the_crowd():

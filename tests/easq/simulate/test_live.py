@@ -7,7 +7,7 @@ from easq.events import BEHAVIOURS, Answer
 from easq.history import Description, History
 from easq.questionnaire import is_eligible
 from easq.simulate.columns import feature_spec
-from easq.simulate.live import BLOCK, Audience, config_of
+from easq.simulate.live import BLOCK, Audience, config_of, day_shift_ms
 from easq.simulate.traffic import DAY_MS
 
 HOUR_MS = 3_600_000
@@ -160,3 +160,10 @@ def test_viewers_need_a_simulated_history(history):
     tree = history.description.model_dump() | {"sources": [s.model_dump() for s in sources]}
     with pytest.raises(ValueError, match="easq simulate"):
         config_of(History(history.root, Description.model_validate(tree)))
+
+
+@pytest.mark.parametrize("days_later", [-2, 0, 1, 400])
+def test_today_becomes_the_first_day_after_the_history(config, days_later):
+    first_after = config.traffic.start_ms + config.traffic.days * DAY_MS
+    now = first_after + days_later * DAY_MS + 5 * HOUR_MS
+    assert now + day_shift_ms(config.traffic, now) == first_after + 5 * HOUR_MS
