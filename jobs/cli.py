@@ -13,6 +13,7 @@ from jobs.import_kuairand import import_kuairand
 from jobs.problems import sentence
 from jobs.simulate import simulate
 from jobs.train import train
+from jobs.viewers import viewers
 
 COMMANDS = typer.Typer(
     no_args_is_help=True,
@@ -25,6 +26,7 @@ IMPORT.command("kuairand")(import_kuairand)
 COMMANDS.command()(simulate)
 COMMANDS.command()(train)
 COMMANDS.command()(demo)
+COMMANDS.command()(viewers)
 
 
 def app() -> None:

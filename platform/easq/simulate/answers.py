@@ -61,6 +61,18 @@ def ask(
 ) -> Replies:
     """Show the questionnaire on some of the views where `may_ask`, and draw the replies."""
     shown = may_ask & (rng.random(len(user)) < config.shown)
+    return Replies(shown, reply(config, world, user, satisfaction, shown, rng))
+
+
+def reply(
+    config: QuestionnaireConfig,
+    world: World,
+    user: np.ndarray,
+    satisfaction: np.ndarray,
+    shown: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """What each viewer answers where the questionnaire is shown; int8 [N], easq.events.Answer."""
     log_odds = (
         config.respond
         + world.users.responsive[user]
@@ -69,7 +81,7 @@ def ask(
     )
     responds = shown & (rng.random(len(user)) < expit(log_odds))
     opinion = _opinions(config, world.config, satisfaction, rng)
-    return Replies(shown, np.where(responds, opinion, Answer.NONE).astype(np.int8))
+    return np.where(responds, opinion, Answer.NONE).astype(np.int8)
 
 
 def _opinions(

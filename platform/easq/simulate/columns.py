@@ -51,12 +51,12 @@ def sample_table(
         "user_id": requests.user,
         "scenario": np.array(SCENARIOS, dtype=object)[requests.explore.astype(int)],
         "kind": np.full(len(requests.user), BEHAVIOUR_SAMPLE, dtype=object),
-        "user.segment": world.users.segment[requests.user],
-        "user.activity_band": bands(world.users.activity)[requests.user],
+        **user_features(world, requests.user),
     }
     schema = sample_schema(feature_spec(config))
     flat = {
-        **_features(world, requests, outcome),
+        **item_features(world, outcome.candidates.item, _days(requests, outcome)),
+        **{f"upstream.{name}": values for name, values in outcome.scores.items()},
         **_feedback(config.traffic, world, requests, outcome),
     }
     lengths = outcome.candidates.lengths
@@ -65,9 +65,18 @@ def sample_table(
     return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
-def _features(world: World, requests: Requests, outcome: Outcome) -> dict[str, np.ndarray]:
-    items, item = world.items, outcome.candidates.item
-    days_since = requests.time_ms[outcome.candidates.request] / DAY_MS
+def user_features(world: World, user: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "user.segment": world.users.segment[user],
+        "user.activity_band": bands(world.users.activity)[user],
+    }
+
+
+def item_features(
+    world: World, item: np.ndarray, days_since: np.ndarray | float
+) -> dict[str, np.ndarray]:
+    """Features of videos so many days after the first midnight, [N] each."""
+    items = world.items
     return {
         "item_id": item,
         "item.author": items.author[item],
@@ -75,8 +84,11 @@ def _features(world: World, requests: Requests, outcome: Outcome) -> dict[str, n
         "item.duration_band": bands(items.duration_seconds)[item],
         "item.log_duration": np.log(items.duration_seconds[item] / 9.6),
         "item.age": np.log1p(items.age_days[item] + days_since) / 3,
-        **{f"upstream.{name}": values for name, values in outcome.scores.items()},
     }
+
+
+def _days(requests: Requests, outcome: Outcome) -> np.ndarray:
+    return requests.time_ms[outcome.candidates.request] / DAY_MS
 
 
 def _feedback(

@@ -7,13 +7,15 @@ from pydantic import BaseModel, ConfigDict
 
 from easq.questionnaire import is_eligible
 from easq.simulate.answers import QUESTIONNAIRES, Pace, Replies, ask
+from easq.simulate.seeds import WORLD, generator
 from easq.simulate.traffic import Candidates, Requests, TrafficConfig, draw_candidates
-from easq.simulate.upstream import Upstream, UpstreamConfig, policy_ranks, score
+from easq.simulate.upstream import Upstream, UpstreamConfig, draw_upstream, policy_ranks, score
 from easq.simulate.users import Behaviour, BehaviourConfig, Viewing, behave
 from easq.simulate.world import (
     World,
     WorldConfig,
     draw_satisfaction,
+    draw_world,
     expected_satisfaction,
     taste_match,
 )
@@ -45,6 +47,41 @@ class Outcome(NamedTuple):
     expected: np.ndarray  # satisfaction, as far as features could tell
 
 
+class Scene(NamedTuple):
+    """R requests before anything is shown; N candidates, flat."""
+
+    candidates: Candidates
+    viewing: Viewing  # [N], with the hidden z
+    expected: np.ndarray  # z as far as features could tell, [N]
+    scores: dict[str, np.ndarray]  # upstream, [N] each
+
+
+def draw_surroundings(config: SimulationConfig) -> tuple[World, Upstream]:
+    """The world of a seed, and the models that were trained in it before."""
+    rng = generator(config.seed, WORLD)
+    world = draw_world(config.world, rng)
+    return world, draw_upstream(config.upstream, config.world.items, rng)
+
+
+def draw_scene(
+    config: SimulationConfig,
+    world: World,
+    upstream: Upstream,
+    requests: Requests,
+    rng: np.random.Generator,
+) -> Scene:
+    """Candidates of some requests, how they would satisfy, and their upstream scores."""
+    candidates = draw_candidates(config.traffic, world, requests, rng)
+    of, item = candidates.request, candidates.item
+    user, explore = requests.user[of], requests.explore[of]
+    match = taste_match(world, user, requests.day[of], item)
+    expected = expected_satisfaction(world, match, item)
+    satisfaction = draw_satisfaction(world, expected, rng)
+    known = Viewing(user, item, explore, match, expected)
+    scores = score(upstream, config.behaviour, world, known, rng)
+    return Scene(candidates, known._replace(satisfaction=satisfaction), expected, scores)
+
+
 def simulate(
     config: SimulationConfig,
     world: World,
@@ -53,24 +90,19 @@ def simulate(
     rng: np.random.Generator,
 ) -> Outcome:
     """Candidates, scores, exposure, behaviour and answers of some requests."""
-    candidates = draw_candidates(config.traffic, world, requests, rng)
-    of, item = candidates.request, candidates.item
-    user, explore = requests.user[of], requests.explore[of]
-    match = taste_match(world, user, requests.day[of], item)
-    expected = expected_satisfaction(world, match, item)
-    satisfaction = draw_satisfaction(world, expected, rng)
-
-    known = Viewing(user, item, explore, match, expected)
-    scores = score(upstream, config.behaviour, world, known, rng)
-    place = policy_ranks(config.upstream, scores, of, explore, rng)
+    scene = draw_scene(config, world, upstream, requests, rng)
+    of, viewing = scene.candidates.request, scene.viewing
+    place = policy_ranks(config.upstream, scene.scores, of, viewing.explore, rng)
     exposed = place < config.traffic.exposed
 
-    viewing = known._replace(satisfaction=satisfaction)
     behaviour = _only(exposed, behave(config.behaviour, world, viewing, rng))
-    may_ask = exposed & is_eligible(behaviour.watched_seconds, world.items.duration_seconds[item])
-    questionnaire = QUESTIONNAIRES[config.questionnaire]
-    replies = ask(questionnaire, world, user, satisfaction, may_ask, rng)
-    return Outcome(candidates, scores, place, exposed, behaviour, replies, satisfaction, expected)
+    duration = world.items.duration_seconds[viewing.item]
+    may_ask = exposed & is_eligible(behaviour.watched_seconds, duration)
+    z = viewing.satisfaction
+    replies = ask(QUESTIONNAIRES[config.questionnaire], world, viewing.user, z, may_ask, rng)
+    return Outcome(
+        scene.candidates, scene.scores, place, exposed, behaviour, replies, z, scene.expected
+    )
 
 
 def _only(exposed: np.ndarray, behaviour: Behaviour) -> Behaviour:
