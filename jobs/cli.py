@@ -12,7 +12,9 @@ from jobs.demo import demo
 from jobs.import_kuairand import import_kuairand
 from jobs.problems import sentence
 from jobs.simulate import simulate
+from jobs.status import status
 from jobs.train import train
+from jobs.up import up
 from jobs.viewers import viewers
 
 COMMANDS = typer.Typer(
@@ -26,6 +28,8 @@ IMPORT.command("kuairand")(import_kuairand)
 COMMANDS.command()(simulate)
 COMMANDS.command()(train)
 COMMANDS.command()(demo)
+COMMANDS.command()(up)
+COMMANDS.command()(status)
 COMMANDS.command()(viewers)
 
 

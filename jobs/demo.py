@@ -1,11 +1,9 @@
-"""All of the platform on this machine: samples, training, MLflow, serving, a few rankings.
+"""All of the platform on this machine: samples, training, MLflow, serving, and the living loop.
 
-Usage: easq demo [--data path/to/KuaiRand-Pure] [--out DIR]
+Usage: easq demo [--seconds N] [--data path/to/KuaiRand-Pure] [--out DIR]
 """
 
-import json
 import os
-import secrets
 import shutil
 import signal
 import statistics
@@ -13,9 +11,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import typer
@@ -23,21 +21,23 @@ from rich.console import Console
 from rich.table import Table
 
 from easq.history import History
-from easq.train.config import TrainConfig, parse_config
+from easq.model.config import ModelConfig
+from easq.train.config import TrainConfig, load_config
 from easq.train.run_folder import run_folder
 from jobs.cluster import ray_cluster
 from jobs.demo_report import kuairand_report, samples_of, simulated_report
 from jobs.import_kuairand import import_kuairand
+from jobs.living import FEEDBACK_SECONDS, SERVING, live, living_report, settled, wake
+from jobs.loop import Loop, LoopSettings, wait_until_ready
 from jobs.ranking_client import distinct_requests, live_version, rank, rank_request
-from jobs.services import Service, free_port, service, wait_for
 from jobs.simulate import simulate
 from jobs.train import train_run
 
 MODEL = "easq-ranker"
-TOKEN = secrets.token_hex(32)
-"""Of the demo's own Ray, which the dashboard asks for."""
+SETTINGS = LoopSettings(feedback_seconds=FEEDBACK_SECONDS, serving=SERVING)
 RANKED_REQUESTS = 50
-START_SECONDS = 120
+VIEWERS_RATE = 20.0
+"""Requests a second of simulated viewers."""
 
 
 def demo(
@@ -45,18 +45,22 @@ def demo(
         Path | None,
         typer.Option(help="Folder of KuaiRand logs. Without it, requests are simulated."),
     ] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="How long simulated viewers stay.")] = 60,
+    requests: Annotated[int, typer.Option(min=100, help="Simulated requests to begin with.")] = (
+        20_000
+    ),
     out: Annotated[
         Path | None,
         typer.Option(help="Keep samples, runs and the MLflow database here; else all is removed."),
     ] = None,
 ) -> None:
-    """Make samples, train on Ray, register in MLflow, serve on Ray Serve, and rank."""
+    """Make samples, train on Ray, serve on Ray Serve; then learn from viewers as they watch."""
     console = Console(soft_wrap=True, markup=False)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     started = time.perf_counter()
     try:
-        with _folder(out) as folder, ExitStack() as services:
-            _demo(console, data, folder, services, started)
+        with _folder(out) as folder:
+            _demo(console, Plan(data, requests, seconds), folder, started)
     except KeyboardInterrupt:
         console.print("stopped")
         raise typer.Exit(130) from None
@@ -76,88 +80,99 @@ def _folder(out: Path | None) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _demo(
-    console: Console, data: Path | None, folder: Path, services: ExitStack, started: float
-) -> None:
-    tracking = f"sqlite:///{folder / 'mlflow.db'}"
+class Plan(NamedTuple):
+    """What is shown: logs of viewers, or simulated ones and how many."""
+
+    data: Path | None
+    requests: int
+    seconds: float
+
+
+def _demo(console: Console, plan: Plan, folder: Path, started: float) -> None:
     console.rule("1  samples")
-    history = _samples(data, folder)
+    history = _samples(plan, folder)
     console.rule("2  services")
-    mlflow_url = _mlflow(services, folder, tracking)
-    state, serving = _serving(services, folder, tracking)
-    url = state["url"]
-    console.print(f"MLflow         {mlflow_url}/#/experiments")
-    console.print(f"ranking API    {url}/docs (it has no version to serve yet)")
-    console.print(f"Ray dashboard  {state['dashboard']} (token {TOKEN})")
-    console.rule("3  training")
-    with ray_cluster(cpus=(os.cpu_count() or 1) + 1):
-        runs = [_train(console, config) for config in _configs(data, folder, history, tracking)]
-    console.rule("4  what it learnt")
-    console.print(_report(data, history, runs))
-    console.rule("5  serving")
-    serving.check()
-    _rank(console, url, history)
-    console.rule()
-    minutes = (time.perf_counter() - started) / 60
-    console.print(f"all of it took {minutes:.1f} minutes")
-    _linger(console, serving)
+    file = folder / "demo.toml"
+    file.write_text(_settings(folder, history, plan))
+    config = load_config(file)
+    loop = Loop(config, file, folder, SETTINGS)
+    try:
+        loop.start("mlflow", "serving")
+        console.print(f"MLflow         {loop.mlflow_url}/#/experiments")
+        console.print(f"ranking API    {loop.url}/docs (it has no version to serve yet)")
+        console.rule("3  training")
+        with ray_cluster(cpus=(os.cpu_count() or 1) + 1):
+            runs = [_train(console, c) for c in _configs(config, plan)]
+        console.rule("4  what it learnt")
+        console.print(_report(plan, history, runs))
+        console.rule("5  serving")
+        wait_until_ready(loop)
+        _rank(console, loop.url, history)
+        if plan.data is None:
+            console.rule("6  the loop")
+            _live(console, loop, history, plan.seconds)
+        console.rule()
+        minutes = (time.perf_counter() - started) / 60
+        console.print(f"all of it took {minutes:.1f} minutes")
+        _linger(console, loop)
+    finally:
+        loop.stop()
 
 
-def _samples(data: Path | None, folder: Path) -> History:
+def _samples(plan: Plan, folder: Path) -> History:
     out = folder / "samples"
-    if data is None:
-        simulate(out=out)
+    if plan.data is None:
+        simulate(out=out, requests=plan.requests)
     else:
-        import_kuairand(data, out=out)
+        import_kuairand(plan.data, out=out)
     return History.open(out)
 
 
-def _mlflow(services: ExitStack, folder: Path, tracking: str) -> str:
-    from easq.registry import champion
+def _settings(folder: Path, history: History, plan: Plan) -> str:
+    """The configuration of the tracked run, as a user would write it."""
+    window = 2048 if plan.data is None else '"day"'
+    return f"""
+[run]
+name = "easq"
+storage = "{folder / "runs"}"
+keep_scores = true
 
-    champion(tracking, MODEL)  # makes the database; the server would race with training for it
-    port = free_port()
-    command = ["mlflow", "server", "--backend-store-uri", tracking, "--workers", "1"]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    services.enter_context(service("MLflow", command, folder / "mlflow.log", quiet))
-    return f"http://127.0.0.1:{port}"
+[data]
+history = "{history.root}"
+window = {window}
 
+[stream]
+log = "sqlite:///{folder / "log.db"}"
 
-def _serving(services: ExitStack, folder: Path, tracking: str) -> tuple[dict[str, str], Service]:
-    """Starts while samples are learnt from; it answers 503 until there is a champion."""
-    state = folder / "serving.json"
-    state.unlink(missing_ok=True)
-    settings = {
-        "EASQ_TRACKING_URI": tracking,
-        "EASQ_MODEL_NAME": MODEL,
-        "EASQ_CACHE_DIR": str(folder / "versions"),
-        "EASQ_STATE_FILE": str(state),
-        "EASQ_DASHBOARD": "true",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": TOKEN,
-    }
-    running = services.enter_context(
-        service("serving", ["serving.up"], folder / "serving.log", settings)
-    )
-    return json.loads(wait_for(state, running, START_SECONDS)), running
+[tracking]
+uri = "sqlite:///{folder / "mlflow.db"}"
+model_name = "{MODEL}"
+register_every_minutes = 0.1
+"""
 
 
-def _configs(data: Path | None, folder: Path, history: History, tracking: str) -> list[TrainConfig]:
-    """EASQ, tracked and registered; beside it what it is compared with."""
-    common: dict[str, Any] = {"storage": str(folder / "runs"), "keep_scores": True}
-    tree: dict[str, Any] = {"data": {"history": str(history.root), "window": 2048}}
-    tracked = {"tracking": {"uri": tracking, "model_name": MODEL, "register_every_minutes": 0.1}}
-    if data is None:
-        others = [("emer", 0, {"model": {"method": "emer"}})]
-    else:
-        tree["data"]["window"] = "day"
-        others = [(f"easq-seed-{seed}", seed, {}) for seed in (1, 2)]
-    named = [("easq", 0, tracked), *others]
-    return [
-        parse_config({**tree, **extra, "run": {**common, "name": name, "seed": seed}}, "the demo")
-        for name, seed, extra in named
-    ]
+def _configs(config: TrainConfig, plan: Plan) -> list[TrainConfig]:
+    """EASQ on the history alone, tracked and registered; beside it what it is compared with."""
+    easq = config.model_copy(update={"stream": None})
+    beside = easq.model_copy(update={"tracking": None})
+
+    def other(name: str, seed: int, **changes: object) -> TrainConfig:
+        run = config.run.model_copy(update={"name": name, "seed": seed})
+        return beside.model_copy(update={"run": run, **changes})
+
+    if plan.data is None:
+        return [easq, other("emer", 0, model=ModelConfig(method="emer"))]
+    return [easq, *(other(f"easq-seed-{seed}", seed) for seed in (1, 2))]
+
+
+def _live(console: Console, loop: Loop, history: History, seconds: float) -> None:
+    """The same run goes on with what viewers do and answer."""
+    console.print("training goes on from its checkpoint, with the log")
+    loop.start("join", "train")
+    wake(loop, history)
+    seen, ledger = live(console, loop, history, seconds, VIEWERS_RATE)
+    fate = settled(loop, ledger)
+    console.print(living_report(loop, seen, ledger, fate))
 
 
 def _train(console: Console, config: TrainConfig) -> Path:
@@ -165,8 +180,8 @@ def _train(console: Console, config: TrainConfig) -> Path:
     return run_folder(config)
 
 
-def _report(data: Path | None, history: History, runs: list[Path]) -> Table:
-    if data is None:
+def _report(plan: Plan, history: History, runs: list[Path]) -> Table:
+    if plan.data is None:
         return simulated_report(history, {"EASQ": runs[0], "EMER (behaviour only)": runs[1]})
     return kuairand_report(history, runs)
 
@@ -194,11 +209,12 @@ def _rank(console: Console, url: str, history: History) -> None:
     )
 
 
-def _linger(console: Console, serving: Service) -> None:
+def _linger(console: Console, loop: Loop) -> None:
     """Stay up for whoever looks; a script is not kept waiting."""
     if not sys.stdout.isatty():
         return
-    console.print("MLflow, API and dashboard (2) stay up; Ctrl-C stops everything")
+    console.print("MLflow and the API (2) stay up; Ctrl-C stops everything")
     while True:
-        serving.check()
+        for sentence in loop.look():
+            console.print(sentence)
         time.sleep(1)

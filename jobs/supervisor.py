@@ -30,11 +30,13 @@ class Supervised:
     def __init__(self, part: Part, log: Path) -> None:
         self.part, self.log = part, log
         self.process: subprocess.Popen | None = None
+        self.wanted = False
         self.started = self.due = 0.0
         self.pause = FIRST_PAUSE_SECONDS
         self.restarts = -1
 
     def start(self) -> None:
+        self.wanted = True
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *self.part.module],
@@ -51,7 +53,7 @@ class Supervised:
         """Start it if it is due; a sentence when it has just ended or been started again."""
         now = time.monotonic()
         if self.process is None:
-            if now < self.due:
+            if not self.wanted or now < self.due:
                 return None
             self.start()
             return f"{self.part.name} runs again (restart {self.restarts})"
@@ -73,6 +75,7 @@ class Supervised:
 
     def stop(self) -> None:
         """SIGTERM, patience, then SIGKILL to whatever is left of its session."""
+        self.wanted = False
         if self.process is None:
             return
         self.ask_to_stop()
@@ -94,9 +97,11 @@ class Supervisor:
     def __init__(self, parts: list[Part], folder: Path) -> None:
         self.parts = [Supervised(part, folder / f"{part.name}.log") for part in parts]
 
-    def start(self) -> None:
+    def start(self, *names: str) -> None:
+        """Start the named parts; all, if none is named."""
         for part in self.parts:
-            part.start()
+            if not names or part.part.name in names:
+                part.start()
 
     def look(self) -> list[str]:
         """What has happened since the last look; to be called a few times a second."""

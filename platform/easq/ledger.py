@@ -12,7 +12,8 @@ from typing import Annotated, Literal, NamedTuple, Self, TextIO
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from easq.events import ANSWER, BEHAVIOUR
-from easq.log.interface import EVENTS, SAMPLES, Log, Rows
+from easq.log.interface import EVENTS, SAMPLES, Log
+from easq.log.scan import scan
 
 
 class Line(BaseModel):
@@ -123,21 +124,14 @@ def read_progress(log: Log, partition: int, decided: bool = False) -> Progress:
     """
     sealed: Counter[str] = Counter()
     resume = 0
-    for rows in _all(log, SAMPLES, partition):
+    for rows in scan(log, SAMPLES, partition):
         sealed.update(rows.table.column("event_ids").combine_chunks().flatten().to_pylist())
         resume = rows.table.column("resume_offset")[-1].as_py()
     events: dict[str, int] = {}
     end = log.end(EVENTS, partition)
-    for rows in _all(log, EVENTS, partition):
+    for rows in scan(log, EVENTS, partition):
         kinds, ids = (rows.table.column(name).to_pylist() for name in ("kind", "event_id"))
         for offset, kind, event_id in zip(rows.offsets.tolist(), kinds, ids, strict=True):
             if kind in (BEHAVIOUR, ANSWER):
                 events.setdefault(event_id, offset)
     return Progress(events, sealed, end if decided else resume)
-
-
-def _all(log: Log, topic: str, partition: int) -> Iterator[Rows]:
-    start = log.begin(topic, partition)
-    while (rows := log.read(topic, partition, start)) is not None:
-        yield rows
-        start = int(rows.offsets[-1]) + 1

@@ -87,3 +87,4 @@ def test_a_part_that_does_not_hear_is_killed(supervise, tmp_path):
     pid = supervisor.report()["part"]["pid"]
     supervisor.stop()
     assert not is_alive(pid)
+    assert supervisor.look() == []

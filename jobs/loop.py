@@ -1,0 +1,143 @@
+"""The processes of the loop on one machine, and the file that says where they are."""
+
+import json
+import time
+import urllib.request
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from easq.registry import champion
+from easq.train.config import TrainConfig
+from easq.train.durable import replace_file
+from easq.train.run_folder import run_folder
+from jobs.services import free_port
+from jobs.supervisor import Part, Supervisor
+
+STATE = "up.json"
+DRAIN_SECONDS = 120.0
+"""Training may take so long to end its window and write a checkpoint."""
+
+
+class LoopSettings(BaseModel):
+    """What `easq up` can be told; everything else stands in the configuration of the training."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    replicas: int = Field(default=1, ge=1)
+    feedback_seconds: float = Field(default=30.0, gt=0)
+    """How long behaviour is waited for before its request is learnt."""
+    window_seconds: float = Field(default=1.0, gt=0)
+    serving: dict[str, str] = {}
+    """More settings of the service, EASQ_<NAME>."""
+    dashboard: bool = False
+    """Ray's dashboard of the service, on loopback."""
+
+
+class Loop:
+    """MLflow, joiner, serving and training as supervised parts.
+
+    Raises:
+        ValueError: the configuration names no log or no tracking.
+    """
+
+    def __init__(
+        self, config: TrainConfig, config_file: Path, folder: Path, settings: LoopSettings
+    ) -> None:
+        if config.stream is None or config.tracking is None:
+            raise ValueError(
+                f"{config_file} has no [stream] or no [tracking] section, and the loop needs both: "
+                "infra/config/loop.toml shows them"
+            )
+        self.config, self.config_file = config, config_file
+        self.folder, self.settings = folder, settings
+        self.log, self.tracking = config.stream.log, config.tracking
+        self.url, self.mlflow_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+        parts = [self._mlflow(), self._join(), self._serving(), self._train()]
+        self.supervisor = Supervisor(parts, folder)
+
+    def start(self, *names: str) -> None:
+        """Start the named parts; all, if none is named."""
+        champion(self.tracking.uri, self.tracking.model_name)  # makes the database, once
+        self.supervisor.start(*names)
+        self.write_state()
+
+    def look(self) -> list[str]:
+        """Start again what has ended; what there is to tell."""
+        told = self.supervisor.look()
+        if told:
+            self.write_state()
+        return told
+
+    def stop(self) -> None:
+        """Training drains first, MLflow goes last."""
+        self.supervisor.stop()
+        (self.folder / STATE).unlink(missing_ok=True)
+
+    def write_state(self) -> None:
+        state = {
+            "url": self.url,
+            "mlflow": self.mlflow_url,
+            "log": self.log,
+            "run": str(run_folder(self.config)),
+            "join_status": str(self.folder / "join.json"),
+            "parts": self.supervisor.report(),
+        }
+        replace_file(self.folder / STATE, json.dumps(state, indent=2))
+
+    def _mlflow(self) -> Part:
+        port = self.mlflow_url.rpartition(":")[2]
+        command = ["mlflow", "server", "--backend-store-uri", self.tracking.uri, "--workers", "1"]
+        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        return Part("mlflow", [*command, "--host", "127.0.0.1", "--port", port], quiet)
+
+    def _join(self) -> Part:
+        options = {
+            "feedback-seconds": self.settings.feedback_seconds,
+            "window-seconds": self.settings.window_seconds,
+            "status": self.folder / "join.json",
+        }
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        return Part("join", ["jobs.join", self.log, *words], {"OMP_NUM_THREADS": "1"})
+
+    def _serving(self) -> Part:
+        settings: dict[str, Any] = {
+            "tracking_uri": self.tracking.uri,
+            "model_name": self.tracking.model_name,
+            "cache_dir": self.folder / "versions",
+            "token_key_file": self.folder / "token.key",
+            "log": self.log,
+            "replicas": self.settings.replicas,
+            "port": self.url.rpartition(":")[2],
+            "state_file": self.folder / "serving.json",
+            "dashboard": str(self.settings.dashboard).lower(),
+            **self.settings.serving,
+        }
+        return Part(
+            "serving", ["serving.up"], {f"EASQ_{n.upper()}": str(v) for n, v in settings.items()}
+        )
+
+    def _train(self) -> Part:
+        return Part("train", ["jobs.train", str(self.config_file)], {}, DRAIN_SECONDS)
+
+
+def wait_until_ready(loop: Loop, seconds: float = 180.0) -> None:
+    """Until the service has a version to rank with. Raises RuntimeError when it takes too long."""
+    deadline = time.monotonic() + seconds
+    while not is_ready(loop.url):
+        loop.look()
+        if time.monotonic() > deadline:
+            raise RuntimeError(
+                f"the service was not ready after {seconds:.0f} s; see {loop.folder}"
+            )
+        time.sleep(0.2)
+
+
+def is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as response:
+            return response.status == HTTPStatus.OK
+    except OSError:  # refused, reset, timed out, or an HTTP status that says no
+        return False
