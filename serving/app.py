@@ -5,15 +5,19 @@ Settings come from the environment (EASQ_...; serving/config.py); arguments go b
 Behind HAProxy (serving/front_door.py): serve run infra/serve/easq.yaml, which names the host.
 """
 
+import asyncio
+
 from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application
 from ray.serve.context import _get_global_client
 
+from easq.log.connect import open_log
 from easq.registry import champion, fetch
 from easq.version_cache import evict
 from serving.api import build_api
 from serving.config import ServingSettings
+from serving.deltas import DeltaFollower
 from serving.refresh import Refresher
 from serving.replica import RankerReplica
 
@@ -36,6 +40,7 @@ class RankerDeployment:
             lambda version: fetch(settings.tracking_uri, version, settings.cache_dir),
             lambda: evict(settings.cache_dir),
             settings.poll_seconds,
+            _deltas(settings),
         )
         name = serve.get_replica_context().replica_id.unique_id
         self.replica = RankerReplica(settings, refresher, name)
@@ -43,6 +48,14 @@ class RankerDeployment:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(self.replica)
+
+
+def _deltas(settings: ServingSettings) -> DeltaFollower | None:
+    """Serve constructs a replica in the event loop that its requests run in."""
+    if settings.log is None:
+        return None
+    loop = asyncio.get_running_loop()
+    return DeltaFollower(open_log(settings.log), loop.call_soon_threadsafe)
 
 
 def _serve_host() -> str | None:

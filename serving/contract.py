@@ -26,7 +26,7 @@ REQUEST_EXAMPLE = {
 }
 RESPONSE_EXAMPLE = {
     "request_id": "b7c1",
-    "model": {"name": "easq-ranker", "version": 3},
+    "model": {"name": "easq-ranker", "version": 3, "seq": 1207},
     "scenario": "main",
     "request_time_ms": 1_650_000_000_000,
     "item_id": [501, 503],
@@ -61,6 +61,8 @@ class RankRequest(Contract):
 class ModelName(Contract):
     name: str
     version: int
+    seq: int = -1
+    """Of the newest delta in the weights; -1: none, the version as it was published."""
 
 
 class RankResponse(Contract):
@@ -70,7 +72,7 @@ class RankResponse(Contract):
 
     request_id: str
     model: ModelName
-    """The version that made every score of this response."""
+    """The weights that made every score of this response."""
     scenario: str
     request_time_ms: int
     """The time that hour and weekday were read from."""
@@ -123,6 +125,13 @@ class RequiredColumns(Contract):
 class LiveModel(Contract):
     name: str
     version: int
+    seq: int
+    window: int
+    """The first window of the stream that the weights have not learnt."""
+    digest: str | None
+    """Of the weights (easq.state_digest); None where deltas are not followed."""
+    learnt: dict[int, int]
+    """Of partitions of topic `samples`: offsets below these have been learnt, by a delta."""
     run_id: str
     schema_hash: str
     loaded_at_ms: int
@@ -140,9 +149,21 @@ class RefreshReport(Contract):
     """Why the live version is not the champion, or why that is not known; None: it is."""
 
 
+class DeltaReport(Contract):
+    """What became of the deltas that this replica has met since it started."""
+
+    applied: int = 0
+    refused: int = 0
+    """Damaged, after a gap, or leading to another state than the trainer's."""
+    problem: str | None = None
+    """Why the newest delta is not in the live weights; None: it is."""
+
+
 class ModelReport(Contract):
     live: LiveModel | None
     refresh: RefreshReport
+    deltas: DeltaReport | None
+    """None: no log is configured."""
     replica: str
 
 

@@ -66,6 +66,7 @@ class RankerReplica:
         return ModelReport(
             live=live and live.report(self.settings.max_candidates),
             refresh=self.refresher.report,
+            deltas=self.refresher.delta_report,
             replica=self.name,
         )
 

@@ -99,6 +99,7 @@ def _tensors(delta: Delta) -> dict[str, np.ndarray]:
     tensors = {n: t.contiguous().numpy() for n, t in delta.dense.items()}
     for width, (ids, values) in delta.rows.items():
         gaps = np.diff(ids.numpy(), prepend=0)
+        _check_rising(delta.head, width, gaps)
         short = np.min_scalar_type(int(gaps.max(initial=0)))
         tensors[f"{ROWS}{width}{GAPS}"] = gaps.astype(short)
         tensors[f"{ROWS}{width}"] = values.contiguous().numpy()
@@ -109,9 +110,15 @@ def _touched(head: DeltaHead, width: int, tensors: Mapping[str, np.ndarray]) -> 
     gaps, values = tensors[f"{ROWS}{width}{GAPS}"], tensors.get(f"{ROWS}{width}")
     if values is None or values.dtype != np.float32 or values.shape != (*gaps.shape, width):
         raise ValueError(f"{_name(head)} needs {len(gaps)} rows of {width} numbers of 32 bits")
-    if gaps.dtype.kind != "u" or not (gaps[1:] > 0).all():
-        raise ValueError(f"{_name(head)} must name each row of width {width} once, rising")
+    if gaps.dtype not in (np.uint8, np.uint16, np.uint32):
+        raise ValueError(f"{_name(head)} counts rows of width {width} as {gaps.dtype}")
+    _check_rising(head, width, gaps)
     return TouchedRows(torch.from_numpy(np.cumsum(gaps, dtype=np.int64)), torch.from_numpy(values))
+
+
+def _check_rising(head: DeltaHead, width: int, gaps: np.ndarray) -> None:
+    if not (gaps[1:] > 0).all():
+        raise ValueError(f"{_name(head)} must name each row of width {width} once, rising")
 
 
 def _check_fit(delta: Delta, served: ServedWeights, names: set[str]) -> None:

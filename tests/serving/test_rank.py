@@ -27,7 +27,7 @@ def test_a_ranking_holds_every_candidate_by_falling_score(client, live, body, of
     ranking, offline = answer.json(), offline_scores(live, body)
     assert ranking["item_id"] == sorted(offline, key=lambda i: -offline[i])
     assert ranking["score"] == pytest.approx([offline[i] for i in ranking["item_id"]], abs=1e-6)
-    assert ranking["model"] == {"name": "easq", "version": 1}
+    assert ranking["model"] == {"name": "easq", "version": 1, "seq": -1}
     assert (ranking["request_id"], ranking["scenario"]) == ("r1", "main")
 
 
