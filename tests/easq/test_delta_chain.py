@@ -14,14 +14,13 @@ from easq.state_digest import ServedWeights, StateDigest
 
 
 class Follower:
-    """A chain from a learner's weights, and what it is given."""
+    """A chain from a learner's weights, or from given weights at a window."""
 
-    def __init__(self, run) -> None:
-        weights = run.weights()
-        learner = run.learner
-        self.chain = Chain(
-            weights, StateDigest(weights), learner.next_window, learner.spec.schema_hash, "online"
-        )
+    def __init__(self, run, weights: ServedWeights | None = None, window: int = 0) -> None:
+        if weights is None:
+            weights, window = run.weights(), run.learner.next_window
+        schema_hash = run.learner.spec.schema_hash
+        self.chain = Chain(weights, StateDigest(weights), window, schema_hash, "online")
         self.lineage = Lineage()
 
     def take(self, seq, row) -> bool:
@@ -35,6 +34,13 @@ class Follower:
     def take_all(self, log) -> None:
         for seq, row in announced(log):
             self.take(seq, row)
+
+
+def copy_of(weights: ServedWeights) -> ServedWeights:
+    return ServedWeights(
+        {n: t.clone() for n, t in weights.dense.items()},
+        {w: t.clone() for w, t in weights.rows.items()},
+    )
 
 
 def announced(log) -> list[tuple[int, dict]]:
@@ -61,16 +67,15 @@ def test_deltas_lead_to_the_trainers_weights_bit_for_bit(online_run):
 
 def test_a_delta_holds_what_a_window_touched_and_nothing_else(online_run):
     run = online_run(2)
-    before = run.weights()
+    before = run.weights().rows[64]
+    follower = Follower(run)
     run.learn()
-    follower, sent = Follower(run), announced(run.log)[0][1]
-    follower.chain.weights.rows[64].copy_(before.rows[64])
-    follower.chain = Chain(before, StateDigest(before), 0, run.learner.spec.schema_hash)
-    step = follower.chain.step(0, read_head(sent["body"]), sent["payload"], Lineage())
-    moved = (before.rows[64] != run.weights().rows[64]).any(dim=1).nonzero().flatten()
-    assert set(moved.tolist()) <= set(step.delta.rows[64].ids.tolist())
-    assert len(step.delta.rows[64].ids) < len(before.rows[64]) / 2
-    assert not [name for name in step.delta.dense if "satisfaction" in name]
+    (_, sent), moved = announced(run.log)[0], run.weights().rows[64] != before
+    delta = follower.chain.step(0, read_head(sent["body"]), sent["payload"], Lineage()).delta
+    touched = set(delta.rows[64].ids.tolist())
+    assert set(moved.any(dim=1).nonzero().flatten().tolist()) <= touched
+    assert 0 < len(touched) < len(before) / 2
+    assert not [name for name in delta.dense if "satisfaction" in name]
 
 
 def test_whatever_way_deltas_come_the_state_is_one_that_the_trainer_had(online_run):
@@ -85,12 +90,8 @@ def test_whatever_way_deltas_come_the_state_is_one_that_the_trainer_had(online_r
     @settings(deadline=None, max_examples=60)
     @given(st.lists(st.integers(0, 4), max_size=12))
     def check(order):
-        weights = ServedWeights(
-            {n: t.clone() for n, t in first.dense.items()},
-            {w: t.clone() for w, t in first.rows.items()},
-        )
-        follower = Follower(run)
-        follower.chain = Chain(weights, StateDigest(weights), 0, run.learner.spec.schema_hash)
+        weights = copy_of(first)
+        follower = Follower(run, weights)
         reached = 0
         for index in order:
             try:
@@ -160,23 +161,17 @@ def test_another_state_at_the_same_window_is_found(online_run):
 
 
 def test_a_state_with_one_wrong_row_takes_no_delta(online_run):
-    run = online_run(3)
-    weights = run.weights()
-    weights.rows[64][int(run.learner.touched[64].logical_not().nonzero()[0])] += 1
+    run = online_run(2)
     follower = Follower(run)
-    follower.chain = Chain(weights, StateDigest(weights), 0, run.learner.spec.schema_hash)
+    wrong = copy_of(follower.chain.weights)
     run.learn()
-    before = StateDigest(weights).digest
-    learnt_row = run.announcer
-    assert learnt_row is not None
-    wrong_before = {w: t.clone() for w, t in weights.rows.items()}
-    try:
-        follower.take_all(run.log)
-    except MismatchError:
-        assert StateDigest(weights).digest == before
-        assert all(torch.equal(weights.rows[w], t) for w, t in wrong_before.items())
-    else:  # the wrong row was touched by the window, so it is right now
-        assert_equal(weights, run.weights())
+    (seq, row), lineage = announced(run.log)[0], Lineage()
+    delta = follower.chain.step(seq, read_head(row["body"]), row["payload"], lineage).delta
+    wrong.rows[64][min(set(range(1000)) - set(delta.rows[64].ids.tolist()))] += 1
+    before = copy_of(wrong)
+    with pytest.raises(MismatchError, match="the trainer had"):
+        Follower(run, wrong).take(seq, row)
+    assert_equal(wrong, before)
 
 
 def restarted(run, tmp_path, changed: bool):
@@ -198,7 +193,7 @@ def test_a_trainer_that_starts_again_goes_on_where_replicas_are(online_run, tmp_
     run = online_run(5)
     follower = restarted(run, tmp_path, changed=False)
     follower.take_all(run.log)
-    assert follower.chain.place.window == 4 - 1
+    assert follower.chain.place.window == 3
     run.learn()
     run.learn()
     follower.take_all(run.log)
@@ -208,25 +203,15 @@ def test_a_trainer_that_starts_again_goes_on_where_replicas_are(online_run, tmp_
 def test_a_start_that_learns_otherwise_voids_what_the_one_before_announced(online_run, tmp_path):
     run = online_run(5)
     follower = restarted(run, tmp_path, changed=True)
-    fresh = Chain(
-        ServedWeights(
-            {n: t.clone() for n, t in follower.chain.weights.dense.items()},
-            {w: t.clone() for w, t in follower.chain.weights.rows.items()},
-        ),
-        StateDigest(follower.chain.weights),
-        1,
-        run.learner.spec.schema_hash,
-        "online",
-    )
+    again = Follower(run, copy_of(follower.chain.weights), window=1)
     run.learn()
     run.learn()
-    with pytest.raises(MismatchError):
+    with pytest.raises(MismatchError, match="at window 3"):
         follower.take_all(run.log)
-    follower.take_all.__self__.chain = fresh
     for _, row in announced(run.log):
-        follower.lineage.note(read_head(row["body"]))
-    follower.take_all(run.log)
-    assert_equal(fresh.weights, run.weights())
+        again.lineage.note(read_head(row["body"]))
+    again.take_all(run.log)
+    assert_equal(again.chain.weights, run.weights())
 
 
 def test_deltas_of_another_run_are_left_alone(online_run):
