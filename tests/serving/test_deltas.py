@@ -94,8 +94,9 @@ def test_at_every_delta_scores_and_digest_are_the_trainers(loop):
     client = TestClient(build_api(loop.replica))
     loop.refresh(1)
     share = loop.run.shares[0]
-    bodies = [body_of(share.rows, row) for row in range(24)]
-    for window in range(6):
+    share = share._replace(rows=share.rows.slice(0, 4))
+    bodies = [body_of(share.rows, row) for row in range(4)]
+    for window in range(4):
         offset = loop.run.learn()
         loop.follower.look()
         rankings = [client.post("/v1/rank", json=body).json() for body in bodies]
@@ -282,7 +283,7 @@ def test_without_a_log_nothing_of_it_is_seen(shelf, client, refresher):
 
 def test_no_response_mixes_two_states(online_run, shelf):
     """Clients ask while deltas are applied; each answer is recomputed from its version and seq."""
-    run = online_run(20)
+    run = online_run(10)
     body = body_of(run.shares[0].rows, 0)
     rows = run.shares[0].rows.slice(0, 1)
     expected = {-1: run.learner.score(run.shares[0]._replace(rows=rows)).main}
@@ -292,6 +293,7 @@ def test_no_response_mixes_two_states(online_run, shelf):
         answers = []
         while not until.is_set():
             answers.append((await client.post("/v1/rank", json=body)).json())
+            await asyncio.sleep(0)  # nothing in a request in memory gives way to the loop
         return answers
 
     async def serve() -> tuple[list[dict], Loop]:
@@ -303,21 +305,23 @@ def test_no_response_mixes_two_states(online_run, shelf):
         transport = httpx.ASGITransport(build_api(loop.replica))
         async with httpx.AsyncClient(transport=transport, base_url="http://r") as client:
             asking = [asyncio.create_task(ask(client, done)) for _ in range(4)]
-            await asyncio.to_thread(learn_all, loop)
-            done.set()
+            try:
+                await asyncio.to_thread(learn_all, loop)
+            finally:
+                done.set()
             answers = [answer for answers in await asyncio.gather(*asking) for answer in answers]
         loop.replica.close()
         return answers, loop
 
     def learn_all(loop: Loop) -> None:
-        for _ in range(20):
+        for _ in range(10):
             offset = run.learn()
             expected[offset] = run.learner.score(run.shares[0]._replace(rows=rows)).main
             wait_until(lambda seq=offset: loop.live.name.seq == seq)
 
     answers, loop = asyncio.run(serve())
     assert loop.has_the_trainers_weights()
-    assert {answer["model"]["seq"] for answer in answers} >= set(range(19))
+    assert {answer["model"]["seq"] for answer in answers} >= set(range(9))
     for answer in answers:
         np.testing.assert_allclose(
             scores_of(answer, body), expected[answer["model"]["seq"]], rtol=0, atol=1e-6
