@@ -118,7 +118,8 @@ class Chain:
         for name, weight in step.delta.dense.items():
             self.weights.dense[name].copy_(weight)
         for width, (ids, values) in step.delta.rows.items():
-            self.weights.rows[width].index_copy_(0, ids, values)
+            # By numpy, which takes half as long as torch; the loop waits for it.
+            self.weights.rows[width].numpy()[ids.numpy()] = values.numpy()
         self._digest.take(step.change)
         self.place = step.place
         self._passed[step.place.window] = step.place.digest
