@@ -152,11 +152,13 @@ class RefreshReport(Contract):
 class DeltaReport(Contract):
     """What became of the deltas that this replica has met since it started."""
 
+    following: bool = True
+    """False after a way back to an older version: deltas wait for the next one."""
     applied: int = 0
     refused: int = 0
     """Damaged, after a gap, or leading to another state than the trainer's."""
     problem: str | None = None
-    """Why the newest delta is not in the live weights; None: it is."""
+    """Why the newest delta is not in the live weights, where they are followed."""
 
 
 class ModelReport(Contract):

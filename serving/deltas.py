@@ -82,9 +82,10 @@ class DeltaFollower:
         """
         with self._turn:
             if not self.following or full.version.version < self._newest():
+                self._tell(None, following=False)
                 self.on_air.put(full)  # on the way back: deltas wait for the next version
                 return
-            self._tell(None)
+            self._tell(None, following=True)
             self.on_air.put(self._renamed(full) or self._caught_up(full))
 
     def _newest(self) -> int:

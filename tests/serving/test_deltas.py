@@ -109,7 +109,12 @@ def test_at_every_delta_scores_and_digest_are_the_trainers(loop):
         assert report["live"]["seq"] == offset
         assert report["live"]["window"] == window + 1
         assert report["live"]["learnt"] == {"0": 1000 * (window + 1)}
-        assert report["deltas"] == {"applied": window + 1, "refused": 0, "problem": None}
+        assert report["deltas"] == {
+            "following": True,
+            "applied": window + 1,
+            "refused": 0,
+            "problem": None,
+        }
 
 
 def test_a_replica_that_starts_late_is_caught_up_before_it_answers(loop):
@@ -236,6 +241,7 @@ def test_the_way_back_is_served_as_it_was_published_until_a_newer_version_comes(
     loop.run.learn()
     loop.follower.look()
     assert loop.name == (1, -1)
+    assert not loop.replica.model().deltas.following
     again = loop.live.ranker.score(flatten(loop.run.shares[0].rows).columns)
     np.testing.assert_array_equal(again, scores)
     del loop.shelf.fetch
