@@ -5,6 +5,8 @@ Settings come from the environment (EASQ_...; serving/config.py); arguments go b
 Behind HAProxy (serving/front_door.py): serve run infra/serve/easq.yaml, which names the host.
 """
 
+import asyncio
+
 from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application
@@ -15,6 +17,7 @@ from easq.registry import champion, fetch
 from easq.version_cache import evict
 from serving.api import build_api
 from serving.config import ServingSettings
+from serving.deltas import DeltaFollower
 from serving.feedback import Feedback
 from serving.refresh import Refresher
 from serving.replica import RankerReplica
@@ -39,6 +42,7 @@ class RankerDeployment:
             lambda version: fetch(settings.tracking_uri, version, settings.cache_dir),
             lambda: evict(settings.cache_dir),
             settings.poll_seconds,
+            _deltas(settings),
         )
         name = serve.get_replica_context().replica_id.unique_id
         self.replica = RankerReplica(settings, refresher, name, feedback_of(settings))
@@ -54,6 +58,14 @@ def feedback_of(settings: ServingSettings) -> Feedback | None:
         return None
     log = open_log(settings.log, settings.log_partitions)
     return Feedback(log, token_key(settings), settings)
+
+
+def _deltas(settings: ServingSettings) -> DeltaFollower | None:
+    """Serve constructs a replica in the event loop that its requests run in."""
+    if settings.log is None:
+        return None
+    loop = asyncio.get_running_loop()
+    return DeltaFollower(open_log(settings.log), loop.call_soon_threadsafe)
 
 
 def _serve_host() -> str | None:

@@ -26,6 +26,8 @@ class ServingSettings(BaseSettings):
     """MLflow's registry; a database by its absolute path."""
     model_name: str = "easq-ranker"
     """Registered model whose champion is served."""
+    log: str | None = None
+    """The log's address, sqlite:////absolute/file.db; none: no deltas, full versions only."""
     poll_seconds: float = Field(default=2.0, gt=0)
     """How often a replica asks the registry for the champion."""
     cache_dir: Path = Field(default_factory=lambda: STATE.resolve() / "versions")

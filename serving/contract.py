@@ -27,7 +27,7 @@ REQUEST_EXAMPLE = {
 }
 RESPONSE_EXAMPLE = {
     "request_id": "b7c1",
-    "model": {"name": "easq-ranker", "version": 3, "seq": 41},
+    "model": {"name": "easq-ranker", "version": 3, "seq": 1207},
     "scenario": "main",
     "request_time_ms": 1_650_000_000_000,
     "item_id": [501, 503],
@@ -67,7 +67,7 @@ class ModelName(Contract):
     name: str
     version: int
     seq: int = -1
-    """Offset of the last delta in it; -1: none."""
+    """Of the newest delta in the weights; -1: none, the version as it was published."""
 
 
 FeedbackState = Literal["on", "off", "away"]
@@ -80,7 +80,7 @@ class RankResponse(Contract):
 
     request_id: str
     model: ModelName
-    """The version that made every score of this response."""
+    """The weights that made every score of this response."""
     scenario: str
     request_time_ms: int
     """The time that hour and weekday were read from."""
@@ -145,6 +145,13 @@ class RequiredColumns(Contract):
 class LiveModel(Contract):
     name: str
     version: int
+    seq: int
+    window: int
+    """The first window of the stream that the weights have not learnt."""
+    digest: str | None
+    """Of the weights (easq.state_digest); None where deltas are not followed."""
+    learnt: dict[int, int]
+    """Of partitions of topic `samples`: offsets below these have been learnt, by a delta."""
     run_id: str
     schema_hash: str
     loaded_at_ms: int
@@ -183,9 +190,23 @@ class FeedbackReport(Contract):
     """Why the last impression could not be kept; None: it was."""
 
 
+class DeltaReport(Contract):
+    """What became of the deltas that this replica has met since it started."""
+
+    following: bool = True
+    """False after a way back to an older version: deltas wait for the next one."""
+    applied: int = 0
+    refused: int = 0
+    """Damaged, after a gap, or leading to another state than the trainer's."""
+    problem: str | None = None
+    """Why the newest delta is not in the live weights, where they are followed."""
+
+
 class ModelReport(Contract):
     live: LiveModel | None
     refresh: RefreshReport
+    deltas: DeltaReport | None
+    """None: no log is configured."""
     replica: str
     feedback: FeedbackReport | None = None
     """None: the service has no log."""

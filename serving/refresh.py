@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from easq.artefact import load_ranker
 from easq.registry import Version
-from serving.contract import RefreshReport
-from serving.live import Live
+from serving.contract import DeltaReport, RefreshReport
+from serving.deltas import DeltaFollower
+from serving.live import Live, OnAir
 
 log = logging.getLogger("ray.serve")
 
@@ -28,7 +29,8 @@ class Refresher:
 
     A registry that fails keeps the live version; a version that fails its checks is refused
     once and for all, until another becomes champion. Each change is logged once.
-    `evict` is called after a swap: older versions on this machine may go.
+    `evict` is called after a swap: older versions on this machine may go. Where deltas are
+    followed, `deltas` puts a version on air.
     """
 
     def __init__(
@@ -37,20 +39,35 @@ class Refresher:
         fetch: Callable[[Version], Path],
         evict: Callable[[], None],
         poll_seconds: float,
+        deltas: DeltaFollower | None = None,
     ) -> None:
         self.champion, self.fetch, self.evict = champion, fetch, evict
         self.poll_seconds = poll_seconds
-        self.live: Live | None = None
+        self.deltas = deltas
+        self.on_air = OnAir() if deltas is None else deltas.on_air
         self.report = RefreshReport()
         self.refused: Refused | None = None
         self._stop = threading.Event()
         self.thread = threading.Thread(target=self._run, name="refresh", daemon=True)
 
+    @property
+    def live(self) -> Live | None:
+        """Read it once a request: it is swapped by other threads."""
+        return self.on_air.live
+
+    @property
+    def delta_report(self) -> DeltaReport | None:
+        return self.deltas and self.deltas.report
+
     def start(self) -> None:
         self.thread.start()
+        if self.deltas is not None:
+            self.deltas.start()
 
     def stop(self) -> None:
         self._stop.set()
+        if self.deltas is not None:
+            self.deltas.stop()
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -76,14 +93,25 @@ class Refresher:
         if self.refused is not None and target == self.refused.version:
             return self.refused.problem
         try:
-            ranker = load_ranker(self.fetch(target))
+            self._put_on_air(self._loaded(target))
         except ValueError as error:
             self.refused = Refused(target, f"version {target.version} is refused: {error}")
             return self.refused.problem
-        self.live = Live.of(ranker, target, time.time_ns() // 1_000_000)
         log.info("serving version %d of %s", target.version, target.name)
         self.evict()
         return None
+
+    def _loaded(self, target: Version) -> Live:
+        previous = self.on_air.previous
+        if previous is not None and previous.version == target:
+            return previous
+        return Live.of(load_ranker(self.fetch(target)), target, time.time_ns() // 1_000_000)
+
+    def _put_on_air(self, full: Live) -> None:
+        if self.deltas is None:
+            self.on_air.put(full)
+        else:
+            self.deltas.adopt(full)
 
     def _note(self, target: Version | None, problem: str | None) -> None:
         if problem != self.report.problem and problem is not None:

@@ -77,6 +77,7 @@ class RankerReplica:
         return ModelReport(
             live=live and live.report(self.settings.max_candidates),
             refresh=self.refresher.report,
+            deltas=self.refresher.delta_report,
             replica=self.name,
             feedback=self.feedback and self.feedback.report(),
         )

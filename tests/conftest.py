@@ -21,11 +21,20 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
+from easq.announce import Announcer
+from easq.artefact import VersionFile, digest_of, save_version
 from easq.events import BEHAVIOURS, Answer
 from easq.features import Categorical, Dense, FeatureSpec
 from easq.history import History, Source, write_history
+from easq.log.sqlite import SqliteLog
 from easq.samples import sample_schema
+from easq.state_digest import ServedWeights, StateDigest
+from easq.train.checkpoint import weights_of
+from easq.train.config import parse_config
+from easq.train.learner import Learner
+from easq.train.share import share_of
 
 SPEC = FeatureSpec(
     categorical=(
@@ -122,3 +131,64 @@ def mlflow_uri(migrated_database: Path, tmp_path: Path) -> str:
     path.parent.mkdir()
     shutil.copy(migrated_database, path)
     return f"sqlite:///{path}"
+
+
+class OnlineRun:
+    """A learner whose windows become deltas of a log, and versions on request."""
+
+    def __init__(self, history: History, folder: Path, window: int, seed: int = 0) -> None:
+        tree = {
+            "run": {"name": "online", "storage": "t", "seed": seed},
+            "data": {"history": str(history.root)},
+            "model": {"width": 16, "heads": 2},
+        }
+        config = parse_config(tree, "test")
+        windows = history.windows(window)
+        self.shares = [share_of(history.read(w), w, len(windows), 0, 1) for w in windows]
+        self.learner = Learner(config, history.description.features, torch.device("cpu"))
+        self.folder = folder
+        self.log = SqliteLog(folder / "log.db", busy_seconds=0.05)
+        self.start(1)
+
+    def start(self, incarnation: int) -> None:
+        """Announce from here on."""
+        self.announcer = Announcer(self.log, "online", incarnation, self.learner)
+
+    def learn(self) -> int | None:
+        """The next window, and its delta's offset."""
+        share = self.shares[self.learner.next_window]
+        self.learner.learn(share)
+        return self.announcer.announce(self.learner, {0: 1000 * self.learner.next_window})
+
+    def weights(self) -> ServedWeights:
+        """Served weights, in memory of their own."""
+        return ServedWeights.of({n: t.clone() for n, t in weights_of(self.learner.state).items()})
+
+    def digest(self) -> str:
+        return StateDigest(self.weights()).digest
+
+    def save(self, name: str) -> tuple[Path, str]:
+        """A version of the weights as they are: its directory and digest."""
+        path = self.folder / name
+        path.mkdir()
+        learner = self.learner
+        file = VersionFile(
+            features=learner.spec,
+            model=learner.config.model,
+            position=learner.position,
+            run="online",
+        )
+        save_version(path, weights_of(learner.state), file, self.shares[0].rows.slice(0, 4))
+        return path, digest_of(path)
+
+
+@pytest.fixture
+def online_run(make_history: Callable[..., History], tmp_path: Path) -> Callable[..., OnlineRun]:
+    """online_run(windows, seed=0) -> a learner of so many windows of 24 requests."""
+
+    def make(windows: int, seed: int = 0) -> OnlineRun:
+        folder = tmp_path / f"run-{seed}"
+        folder.mkdir()
+        return OnlineRun(make_history(24 * windows), folder, 24, seed)
+
+    return make

@@ -34,7 +34,7 @@ class DeltaHead(BaseModel):
     """Of each partition of topic `samples`: offsets below this one have been learnt."""
     schema_hash: str
     digest: str
-    """Of the served weights after the delta (easq.delta.StateDigest)."""
+    """Of the served weights after the delta (easq.state_digest)."""
     payload_sha256: str
 
 

@@ -8,6 +8,7 @@ manifest.json        sha256 of every file; written last
 Nothing is unpickled.
 """
 
+import copy
 import hashlib
 import json
 from pathlib import Path
@@ -46,10 +47,12 @@ class VersionFile(BaseModel):
     features: FeatureSpec
     model: ModelConfig
     position: Position
+    run: str | None = None
+    """The run that learnt it, whose deltas lead on from it."""
 
 
 class ServedRanker:
-    """y-hat of one version, by the code that trained it. Read-only; float32 on the CPU."""
+    """y-hat of one version, by the code that trained it; float32 on the CPU."""
 
     def __init__(self, file: VersionFile, ranker: Ranker, tables: EmbeddingTables) -> None:
         self.file, self.ranker, self.tables = file, ranker.eval(), tables
@@ -57,6 +60,17 @@ class ServedRanker:
     @property
     def spec(self) -> FeatureSpec:
         return self.file.features
+
+    def weights(self) -> dict[str, Tensor]:
+        """The served weights by name, as views: to write them is to change the scores."""
+        dense = {f"ranker.{name}": t for name, t in self.ranker.state_dict().items()}
+        served = {n: t for n, t in dense.items() if not n.startswith(TRAINING_ONLY)}
+        return served | {f"rows.{w}": t for w, t in self.tables.weight.items()}
+
+    def copy(self) -> "ServedRanker":
+        """Weights of its own. What is read from files shares the pages of all who read them."""
+        tables = EmbeddingTables({w: t.clone() for w, t in self.tables.weight.items()})
+        return ServedRanker(self.file, copy.deepcopy(self.ranker), tables)
 
     @torch.inference_mode()
     def score(self, columns: Columns) -> np.ndarray:

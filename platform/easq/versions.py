@@ -39,7 +39,9 @@ def version_from_checkpoint(
     building = out.with_name(f".{out.name}.building")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
-    file = VersionFile(features=features, model=config.model, position=position)
+    file = VersionFile(
+        features=features, model=config.model, position=position, run=config.run.name
+    )
     save_version(building, load_file(checkpoint / "weights.safetensors"), file, golden)
     load_ranker(building)
     shutil.rmtree(out, ignore_errors=True)
