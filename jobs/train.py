@@ -72,8 +72,8 @@ def train_run(config: TrainConfig, console: Console, dashboard: bool = False) ->
         console.print(f"run {name} in {folder}")
         with tracked(config), TrainingProgress(folder, console):
             latest = fit(config)
-    if config.stream is None and complete(config) is None:
-        raise KeyboardInterrupt
+            if config.stream is None and complete(config) is None:
+                raise KeyboardInterrupt  # a history that was drained is not at its end
     state = "complete" if config.stream is None else "drained, and the same command goes on"
     console.print(
         f"run {name} is {state}: {latest.window} windows, {latest.step} steps, "
