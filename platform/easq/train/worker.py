@@ -52,7 +52,7 @@ def train_on_stream(job: dict[str, Any]) -> None:
     `job` holds the `claim` of the run's start. A run with a log begins pass after pass, until it
     is to be drained.
     """
-    work = _Work(job["claim"])
+    work = Work(job["claim"])
     shard = cast(DataIterator, ray.train.get_dataset_shard(STREAM))
     endless = work.config.stream is not None
     while not work.learn_pass(shares(shard, ahead=0 if endless else 1)) and endless:
@@ -60,7 +60,7 @@ def train_on_stream(job: dict[str, Any]) -> None:
     work.checkpoint()
 
 
-class _Work:
+class Work:
     """A learner, and what its run's folder gets of it."""
 
     def __init__(self, own: Claim) -> None:

@@ -24,7 +24,8 @@ def main(config_json: str, out: str, rank: int, world: int, windows: int) -> Non
         dist.init_process_group("gloo", f"file://{out}.store", rank=rank, world_size=world)
     history = History.open(config.data.history)
     learner = Learner(config, history.description.features, torch.device("cpu"))
-    stretch = Stretch(history.root, config.data.window, config.stream, Path(out))
+    one_pass = config.stream.model_copy(update={"pass_windows": 10**9})
+    stretch = Stretch(history.root, config.data.window, one_pass, Path(out))
     for row in read_pass(stretch, rank, world):
         if (share := unpack(row)) is not None:
             learner.score(share)
