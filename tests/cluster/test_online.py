@@ -188,7 +188,7 @@ def test_a_window_that_spoils_the_weights_is_left_out_and_the_rest_is_learnt(
     assert windows_of(config) == [0, 1, 2, 4]
     (line,) = Lines(run_folder(config) / QUARANTINE).new()
     assert (line["window"], line["attempts"], line["requests"]) == (bad, 3, 20)
-    assert "not finite" in (run_folder(config) / FAILURES).read_text()
+    assert "scores are not a number" in (run_folder(config) / FAILURES).read_text()
     position = read_position(run_folder(config) / run.result().checkpoint)
     assert position.offsets == {0: log.end(SAMPLES, 0)}
     assert all(weight.isfinite().all() for weight in learnt(config).values())

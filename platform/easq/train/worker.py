@@ -20,7 +20,7 @@ from easq.history import History
 from easq.stream import shares
 from easq.train.attempts import Attempts, give_up
 from easq.train.ballot import ballot
-from easq.train.checkpoint import newest_checkpoint
+from easq.train.checkpoint import Position, newest_checkpoint
 from easq.train.collective import rank
 from easq.train.config import TrainConfig
 from easq.train.drain import drain_asked
@@ -52,7 +52,7 @@ def train_on_stream(job: dict[str, Any]) -> None:
     `job` holds the `claim` of the run's start. A run with a log begins pass after pass, until it
     is to be drained.
     """
-    work = Work(job["claim"])
+    work = Work(job["claim"], _report)
     shard = cast(DataIterator, ray.train.get_dataset_shard(STREAM))
     endless = work.config.stream is not None
     while not work.learn_pass(shares(shard, ahead=0 if endless else 1)) and endless:
@@ -61,9 +61,10 @@ def train_on_stream(job: dict[str, Any]) -> None:
 
 
 class Work:
-    """A learner, and what its run's folder gets of it."""
+    """A learner, and what its run's folder gets of it. Knows no Ray but through `report`."""
 
-    def __init__(self, own: Claim) -> None:
+    def __init__(self, own: Claim, report: Callable[[Path, Position], None]) -> None:
+        self.report = report
         self.own, self.config, self.folder = own, own.config, run_folder(own.config)
         check_claim(self.folder, own)
         self.learner = _resumed(self.config)
@@ -112,8 +113,16 @@ class Work:
     def checkpoint(self) -> None:
         """A checkpoint of what has been learnt, unless it has one."""
         if self.saved != self.learner.next_window:
-            _checkpoint(self.learner, self.folder, self.own)
+            self._checkpoint()
             self.saved = self.learner.next_window
+
+    def _checkpoint(self) -> None:
+        """Write a checkpoint and report it; all workers take part, rank 0 writes."""
+        path = _save(self.learner, self.folder, self.own)
+        self.report(path, self.learner.position)
+        if rank() == 0:
+            check_claim(self.folder, self.own)
+            write_latest(self.folder, _latest(self.learner, path))
 
 
 def _in_turn(
@@ -186,19 +195,14 @@ def is_due(share: WindowShare, config: TrainConfig) -> bool:
     return done % config.checkpoint.every_windows == 0 or done == share.num_windows
 
 
-def _checkpoint(learner: Learner, folder: Path, own: Claim) -> None:
-    """Write a checkpoint and report it; all workers take part, rank 0 writes."""
-    path = _save(learner, folder, own)
-    position = learner.position
+def _report(path: Path, position: Position) -> None:
+    """Tell Ray Train of a checkpoint; it returns once all workers have told of it."""
     ray.train.report(
         {"window": position.next_window, "step": position.step},
         Checkpoint(str(path)) if rank() == 0 else None,
         checkpoint_dir_name=path.name,
         checkpoint_upload_mode=CheckpointUploadMode.NO_UPLOAD,
     )
-    if rank() == 0:
-        check_claim(folder, own)
-        write_latest(folder, _latest(learner, path))
 
 
 def _save(learner: Learner, folder: Path, own: Claim) -> Path:

@@ -24,14 +24,13 @@ def test_two_workers_stop_at_the_same_window_when_one_has_the_next_and_one_has_n
 ):
     tables = {
         "run": {"name": "run", "storage": str(tmp_path)},
-        "data": {"history": str(make_history(20).root), "window": 10},
+        "data": {"history": str(make_history(20).root), "window": 20},
         "model": {"width": 32},
         "workers": {"num": 2},
-        "checkpoint": {"every_windows": 1000},
         "stream": {"log": f"sqlite:///{tmp_path / 'log.db'}"},
     }
     append_windows(SqliteLog(tmp_path / "log.db"), 0, 5)
-    config = parse_config(tables | {"data": tables["data"] | {"window": 20}}, "test")
+    config = parse_config(tables, "test")
     claim(config, make_history(20).description)
     places = [str(tmp_path / "store"), *(str(tmp_path / f"rank-{rank}") for rank in range(2))]
     arguments = [json.dumps(config.model_dump(mode="json")), places[0]]

@@ -40,7 +40,7 @@ def main(config_json: str, store: str, out: str, rank: int, idle_rank: int) -> N
     own: Claim | None = check_begun(config, History.open(config.data.history).description)
     assert own is not None
     dist.init_process_group("gloo", f"file://{store}", rank=rank, world_size=2)
-    work = Work(own)
+    work = Work(own, lambda path, position: None)
     drained = work.learn_pass(arriving(config, rank, rank == idle_rank))
     position = work.learner.position.model_dump(mode="json")
     Path(out).write_text(json.dumps({"drained": drained} | position))
