@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from jobs.demo import demo
+from jobs.drain import drain
 from jobs.import_kuairand import import_kuairand
 from jobs.problems import sentence
 from jobs.simulate import simulate
@@ -27,6 +28,7 @@ COMMANDS.add_typer(IMPORT, name="import")
 IMPORT.command("kuairand")(import_kuairand)
 COMMANDS.command()(simulate)
 COMMANDS.command()(train)
+COMMANDS.command()(drain)
 COMMANDS.command()(demo)
 COMMANDS.command()(up)
 COMMANDS.command()(status)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from easq.train.lines import Lines
-from easq.train.run_folder import FAILURES, WINDOWS
+from easq.train.run_folder import FAILURES, QUARANTINE, WINDOWS
 
 POLL_SECONDS = 0.25
 SHOWN = {
@@ -27,6 +27,7 @@ class TrainingProgress:
         self.console = console
         self.windows = Lines(folder / WINDOWS)
         self.failures = Lines(folder / FAILURES, from_start=False)
+        self.given_up = Lines(folder / QUARANTINE, from_start=False)
         self.shown = max((record["window"] for record in self.windows.new()), default=-1)
         self.bar = Progress(
             TextColumn("window"),
@@ -58,17 +59,32 @@ class TrainingProgress:
     def _show(self) -> None:
         for failure in self.failures.new():
             self.console.print(f"worker {failure['rank']} failed: {failure['error']}")
+        for window in self.given_up.new():
+            self.console.print(told_of_quarantine(window))
         for record in self.windows.new():
             if record["window"] > self.shown:
                 self.shown = record["window"]
                 self.console.print(line(record))
             done = record["window"] + 1
-            self.bar.update(self.task, completed=done, total=record["num_windows"])
+            total = record["num_windows"] if done <= record["num_windows"] else None
+            self.bar.update(self.task, completed=done, total=total)
 
 
 def line(record: dict[str, Any]) -> str:
-    """One window in a line: place, day, speed, losses, and NDCG before it was learnt from."""
+    """One window in a line: place, day, speed, losses, and NDCG before it was learnt from.
+
+    A window of the log has no last one to be counted to; it has a lag behind its sealing.
+    """
     values = [f"{name} {record[key]:.4f}" for key, name in SHOWN.items() if key in record]
-    place = f"window {record['window'] + 1}/{record['num_windows']}  {record['day']}"
+    done, total = record["window"] + 1, record["num_windows"]
+    place = f"window {done}{f'/{total}' if done <= total else ''}  {record['day']}"
     speed = f"{record['requests']:,} requests  {record['requests_per_second']:,.0f}/s"
-    return "  ".join([place, speed, *values])
+    lag = [f"lag {record['lag_seconds']:.1f} s"] if "lag_seconds" in record else []
+    return "  ".join([place, speed, *lag, *values])
+
+
+def told_of_quarantine(window: dict[str, Any]) -> str:
+    return (
+        f"window {window['window'] + 1} failed {window['attempts']} times and is left out: "
+        f"{window['requests']} requests, kept in the run's folder {window['rows']}"
+    )

@@ -36,7 +36,10 @@ def train(
     ] = [],  # noqa: B006
     dashboard: Annotated[bool, typer.Option(help="Ray's dashboard, on this machine.")] = False,
 ) -> None:
-    """Score each window, then learn from it. The same run.name goes on where it stopped."""
+    """Score each window, then learn from it. The same run.name goes on where it stopped.
+
+    With a [stream] it goes on with the log's windows until it is drained.
+    """
     console, problems = _console(stderr=False), _console(stderr=True)
     try:
         resolved = load_config(config, dict(_change(change) for change in changes))
@@ -64,13 +67,16 @@ def train_run(config: TrainConfig, console: Console, dashboard: bool = False) ->
         return
     reading = math.ceil(config.workers.num * READ_CPUS)
     with ray_cluster(cpus=(os.cpu_count() or 1) + reading, dashboard=dashboard):
-        # After Ray has put its own handlers in place. Ray Train stops in order on SIGINT.
+        # After Ray has put its own handlers in place. Once it trains, the first signal drains.
         signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
         console.print(f"run {name} in {folder}")
         with tracked(config), TrainingProgress(folder, console):
             latest = fit(config)
+            if config.stream is None and complete(config) is None:
+                raise KeyboardInterrupt  # a history that was drained is not at its end
+    state = "complete" if config.stream is None else "drained, and the same command goes on"
     console.print(
-        f"run {name} is complete: {latest.window} windows, {latest.step} steps, "
+        f"run {name} is {state}: {latest.window} windows, {latest.step} steps, "
         f"checkpoint {folder / latest.checkpoint}"
     )
 

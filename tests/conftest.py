@@ -28,8 +28,9 @@ from easq.artefact import VersionFile, digest_of, save_version
 from easq.events import BEHAVIOURS, Answer
 from easq.features import Categorical, Dense, FeatureSpec
 from easq.history import History, Source, write_history
+from easq.log.interface import SAMPLES, Log
 from easq.log.sqlite import SqliteLog
-from easq.samples import sample_schema
+from easq.samples import SEALED, sample_schema
 from easq.state_digest import ServedWeights, StateDigest
 from easq.train.checkpoint import weights_of
 from easq.train.config import parse_config
@@ -90,6 +91,38 @@ def spec() -> FeatureSpec:
 def random_samples() -> Callable[..., pa.Table]:
     """random_samples(requests, seed=0, answer_share=0.1) -> a table of samples."""
     return sample_requests
+
+
+def sealed_rows(samples: pa.Table, window: int, sealed_at_ms: int) -> pa.Table:
+    """Samples as a joiner seals them; what only the joiner itself reads is left at 0."""
+    n = samples.num_rows
+    values = {"window": window, "window_rows": n, "sealed_at_ms": sealed_at_ms}
+    for field in SEALED:
+        nothing = [] if pa.types.is_list(field.type) else values.get(field.name, 0)
+        column = range(n) if field.name == "window_row" else [nothing] * n
+        samples = samples.append_column(field, pa.array(column, field.type))
+    return samples
+
+
+@pytest.fixture
+def seal_window() -> Callable[..., pa.Table]:
+    """seal_window(samples, window, sealed_at_ms) -> rows of topic `samples`."""
+    return sealed_rows
+
+
+@pytest.fixture(scope="session")
+def append_windows() -> Callable[..., list[pa.Table]]:
+    """append_windows(log, first, count, requests=20, at_ms=0) -> the samples of each window."""
+
+    def append(
+        log: Log, first: int, count: int, requests: int = 20, at_ms: int = 0
+    ) -> list[pa.Table]:
+        tables = [sample_requests(requests, 1000 + first + k) for k in range(count)]
+        for k, table in enumerate(tables):
+            log.append(SAMPLES, 0, sealed_rows(table, first + k, at_ms))
+        return tables
+
+    return append
 
 
 @pytest.fixture(scope="session")

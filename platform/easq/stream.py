@@ -26,6 +26,7 @@ from ray.train import DataConfig
 from easq.history import History
 from easq.train.checkpoint import newest_checkpoint, read_position
 from easq.train.share import WindowShare, pack, share_of, unpack
+from easq.train.tail import Stretch, read_pass
 
 READ_AHEAD_BYTES = 64 << 20
 """Object store that windows of one rank may fill before it is their turn; at least one may."""
@@ -59,6 +60,13 @@ class WindowSource(Datasource):
         """One task, whatever the parallelism: windows have an order."""
         unknown = BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
         return [ReadTask(self.read, unknown)]
+
+
+class PassSource(WindowSource):
+    """What one rank gets of a run that goes on with a log: a pass, from where the run stands."""
+
+    def __init__(self, stretch: Stretch, rank: int, world_size: int) -> None:
+        self.read = partial(read_pass, stretch, rank, world_size)
 
 
 def read_shares(windows: Windows, rank: int, world_size: int) -> Iterator[pa.Table]:
@@ -108,7 +116,11 @@ def unlearnt(windows: Windows, run_folder: Path, rank: int, world_size: int) -> 
     return WindowSource(windows._replace(start=start), rank, world_size)
 
 
-def shares(iterator: DataIterator) -> Iterator[WindowShare]:
-    """The shares of a worker's dataset, one prepared ahead."""
-    for row in iterator.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=1):
+def shares(iterator: DataIterator, ahead: int = 1) -> Iterator[WindowShare | None]:
+    """The shares of a worker's dataset; None where the log has no further window at the moment.
+
+    `ahead` are prepared ahead. With one, a share comes out when the next has arrived: right for
+    a history, and a window too late for a log.
+    """
+    for row in iterator.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=ahead):
         yield unpack(row)

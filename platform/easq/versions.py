@@ -18,8 +18,8 @@ def version_from_checkpoint(
 ) -> Path:
     """Write the version at `out`: beside it first, then checked and renamed.
 
-    Golden requests are the first of the newest window that was learnt. The same checkpoint
-    makes the same bytes, hence the same digest.
+    Golden requests are the first of the newest window of the history that was learnt. The same
+    checkpoint makes the same bytes, hence the same digest.
 
     Raises:
         ValueError: the checkpoint has other features than the history, or its scores are not
@@ -34,7 +34,7 @@ def version_from_checkpoint(
             f"{history.root} has {features.schema_hash}"
         )
     windows = history.windows(None if config.data.window == "day" else config.data.window)
-    newest = windows[max(position.next_window - 1, 0)]
+    newest = windows[min(max(position.next_window, 1), len(windows)) - 1]
     golden = history.read(newest).slice(0, GOLDEN_REQUESTS)
     building = out.with_name(f".{out.name}.building")
     shutil.rmtree(building, ignore_errors=True)

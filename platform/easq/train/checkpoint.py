@@ -33,6 +33,10 @@ class Position(BaseModel):
     next_window: int = 0
     step: int = 0
     requests: int = 0
+    history_windows: int = 0
+    """How many of the windows are the history's; those of the log are counted on from there."""
+    offsets: dict[int, int] = {}
+    """Of each partition of topic `samples`: rows below have been learnt. Empty: none of the log."""
     schema_hash: str
 
 

@@ -81,6 +81,23 @@ class CheckpointSection(Section):
     keep: int = Field(default=3, ge=1)
 
 
+class StreamSection(Section):
+    """The log that a run goes on with once it has learnt its history, until it is drained."""
+
+    log: str
+    """Address of the log whose topic `samples` is learnt; a relative SQLite path is made
+    absolute. May be given to a run later, but not changed."""
+    pass_windows: int = Field(default=3600, ge=1)
+    """Windows that one Ray Data pass is long, to the next checkpoint."""
+    checkpoint_windows: int = Field(default=60, ge=1)
+    """Windows of the log between checkpoints; they are shorter than those of a history."""
+
+    @property
+    def whole_pass(self) -> int:
+        """Windows of a pass that ends with a checkpoint."""
+        return -(-self.pass_windows // self.checkpoint_windows) * self.checkpoint_windows
+
+
 class TrackingSection(Section):
     uri: str
     """MLflow tracking server or database; a relative SQLite path is made absolute."""
@@ -101,6 +118,7 @@ class TrainConfig(Section):
     optim: OptimSection = OptimSection()
     workers: WorkersSection = WorkersSection()
     checkpoint: CheckpointSection = CheckpointSection()
+    stream: StreamSection | None = None
     tracking: TrackingSection | None = None
 
     @model_validator(mode="after")
@@ -148,7 +166,12 @@ def parse_config(tree: dict[str, Any], origin: str) -> TrainConfig:
     tracking = config.tracking and config.tracking.model_copy(
         update={"uri": absolute_uri(config.tracking.uri)}
     )
-    return config.model_copy(update={"run": run, "data": data, "tracking": tracking})
+    stream = config.stream and config.stream.model_copy(
+        update={"log": absolute_uri(config.stream.log)}
+    )
+    return config.model_copy(
+        update={"run": run, "data": data, "tracking": tracking, "stream": stream}
+    )
 
 
 def absolute_uri(uri: str) -> str:

@@ -24,6 +24,10 @@ from easq.train.share import WindowShare
 from easq.train.step import initial_state, train_step
 
 
+class NotFiniteError(ArithmeticError):
+    """A window has spoilt the weights."""
+
+
 class WindowScores(NamedTuple):
     """A window's samples of this rank and the scores they had before they were learnt from."""
 
@@ -82,29 +86,56 @@ class Learner:
 
     def learn(self, share: WindowShare) -> dict[str, float]:
         """Take all steps of a window; returns its losses and monitors over all workers."""
-        if share.window != self.next_window:
-            raise ValueError(
-                f"window {share.window} came where window {self.next_window} was expected"
-            )
+        self._expect(share)
         experts = (self.config.model.main.experts, self.config.model.satisfaction.experts)
         monitors = Monitors(experts, self.device)
-        steps = 0
+        steps, touched = 0, []
         for batch in self.collator.batches(share, self.config.optim.batch, rank(), world_size()):
             batch = batch.to(self.device, self.dtype)
             result = train_step(self.state, batch, self.config)
             monitors.add(result, batch)
             for width, ids in result.touched.items():
                 self.touched[width][ids.cpu()] = True
+            touched.append(result.touched)
             steps += 1
-        self._advance(share, steps)
-        return monitors.result()
+        watched = monitors.result()
+        self._check_finite(share, watched, touched)
+        self._advance(share, steps, share.num_requests)
+        return watched
 
-    def _advance(self, share: WindowShare, steps: int) -> None:
+    def skip(self, share: WindowShare) -> None:
+        """Go past a window without learning from it."""
+        self._expect(share)
+        self._advance(share, 0, 0)
+
+    def _expect(self, share: WindowShare) -> None:
+        if share.window != self.next_window:
+            raise ValueError(
+                f"window {share.window} came where window {self.next_window} was expected"
+            )
+
+    def _check_finite(
+        self, share: WindowShare, watched: dict[str, float], touched: list[dict[int, Tensor]]
+    ) -> None:
+        """All workers hold the same numbers, so that all of them raise or none."""
+        losses = {name: value for name, value in watched.items() if name.startswith("loss/")}
+        moved = list(self.state.ranker.parameters())
+        moved += [self.state.tables.weight[w][ids] for rows in touched for w, ids in rows.items()]
+        total = torch.stack([m.detach().abs().sum(dtype=torch.float64) for m in moved]).sum()
+        if not (np.isfinite(list(losses.values())).all() and torch.isfinite(total)):
+            raise NotFiniteError(
+                f"learning window {share.window} gives weights or losses that are not finite "
+                f"({losses}); it is tried again from the last checkpoint"
+            )
+
+    def _advance(self, share: WindowShare, steps: int, requests: int) -> None:
         self.position = self.position.model_copy(
             update={
                 "next_window": share.window + 1,
                 "step": self.position.step + steps,
-                "requests": self.position.requests + share.num_requests,
+                "requests": self.position.requests + requests,
+                "history_windows": share.num_windows,
+                "offsets": dict(share.offsets),
             }
         )
 

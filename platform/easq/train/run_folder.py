@@ -6,6 +6,10 @@ windows.jsonl       a line of metrics for each window
 last_scores.json    how the scores of the newest window are spread, of rank 0's rows
 mlflow-has-all      there once the MLflow run has ended and has its pictures
 failures.jsonl      a line for each failure of the workers
+attempts.json       the window in work, and how often windows have failed
+quarantine.jsonl    a line for each window that was given up; its rows lie in quarantine/
+drain               there while the run is asked to stop after a checkpoint
+running             locked by whoever trains
 scores/             what candidates scored before their window was learnt from, if asked for
 window-000012/      a checkpoint that has learnt all windows before the 12th
 """
@@ -19,16 +23,20 @@ from pydantic import BaseModel, ConfigDict
 
 from easq.history import Description
 from easq.train.config import TrainConfig
+from easq.train.drain import forget_drain
 from easq.train.durable import read_model, replace_file
 
 WINDOWS = "windows.jsonl"
 FAILURES = "failures.jsonl"
+QUARANTINE = "quarantine.jsonl"
 SCORES = "last_scores.json"
 WEIGHTS_DEPEND_ON = {
     "run": {"seed"},
     "data": {"window"},
+    "stream": {"log"},
     **dict.fromkeys(("model", "order", "pairs", "loss", "optim"), True),
 }
+MAY_COME_LATER = {"stream.log"}
 
 
 class SupersededError(RuntimeError):
@@ -64,6 +72,7 @@ def claim(config: TrainConfig, history: Description) -> Claim:
         incarnation=incarnation, token=uuid4().hex, history_digest=history.digest, config=config
     )
     replace_file(run_folder(config) / "run.json", made.model_dump_json(indent=2))
+    forget_drain(run_folder(config))
     return made
 
 
@@ -81,7 +90,7 @@ def check_begun(config: TrainConfig, history: Description) -> Claim | None:
     changes = [
         f"{key} was {before.get(key)} and is {now.get(key)}"
         for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
+        if before.get(key) != now.get(key) and not (key in MAY_COME_LATER and key not in before)
     ]
     if begun.history_digest != history.digest:
         changes.append(f"the samples were {begun.history_digest} and are {history.digest}")
@@ -97,7 +106,9 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
     """Dotted settings that the weights depend on; how many workers compute them is not one."""
     tree = config.model_dump(mode="json", include=WEIGHTS_DEPEND_ON)
     return {
-        f"{table}.{key}": value for table, values in tree.items() for key, value in values.items()
+        f"{table}.{key}": value
+        for table, values in tree.items()
+        for key, value in (values or {}).items()
     }
 
 

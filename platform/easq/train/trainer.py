@@ -2,10 +2,17 @@
 
 import math
 import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import ray
-from ray.data import DataContext
+from ray.data import DataContext, Datasource
 from ray.train import (
     CheckpointConfig,
     FailureConfig,
@@ -16,11 +23,13 @@ from ray.train import (
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from easq.history import History
-from easq.stream import READ_CPUS, StreamEach, Windows, share_dataset, unlearnt
+from easq.stream import READ_CPUS, PassSource, StreamEach, Windows, share_dataset, unlearnt
 from easq.train.config import TrainConfig, WorkersSection
+from easq.train.drain import ask_to_drain, drain_asked, running
 from easq.train.failures import Failures
 from easq.train.latest import Latest, read_latest
 from easq.train.run_folder import Claim, check_begun, claim, run_folder
+from easq.train.tail import Stretch
 from easq.train.worker import STREAM, train_on_stream
 
 COLLECTIVE_TIMEOUT_S = 120
@@ -28,7 +37,7 @@ COLLECTIVE_TIMEOUT_S = 120
 
 
 def complete(config: TrainConfig) -> Latest | None:
-    """The last checkpoint of a run that has learnt its whole history.
+    """The last checkpoint of a run that has learnt its whole history and follows no log.
 
     Raises:
         ValueError: the run was begun with settings or samples that give other weights.
@@ -36,6 +45,8 @@ def complete(config: TrainConfig) -> Latest | None:
     """
     history, folder = History.open(config.data.history), run_folder(config)
     check_begun(config, history.description)
+    if config.stream is not None:
+        return None
     latest = read_latest(folder)
     done = latest is not None and latest.window >= len(history.windows(max_requests(config)))
     return latest if done else None
@@ -44,7 +55,8 @@ def complete(config: TrainConfig) -> Latest | None:
 def fit(config: TrainConfig) -> Latest:
     """Train to the end of the history on the connected cluster, from where the run stopped.
 
-    A complete run is left as it is.
+    A complete run is left as it is. One with a log goes on with that until it is drained: by
+    `easq.train.drain`, or by the first SIGINT or SIGTERM; the second aborts it.
 
     Raises:
         ValueError: the run was begun otherwise, the samples are damaged, or the cluster is too
@@ -58,7 +70,8 @@ def fit(config: TrainConfig) -> Latest:
     history.verify()
     check_cluster(config.workers)
     own = claim(config, history.description)
-    _trainer(own).fit()
+    with running(run_folder(config)), _signals_kept():
+        _trainer(own).fit()
     if (latest := read_latest(run_folder(config))) is None:
         raise ValueError(f"{config.data.history} holds no requests to learn from")
     return latest
@@ -91,14 +104,56 @@ def _places(node: dict[str, float], workers: WorkersSection) -> int:
     return min(by_cpu, int(node.get("GPU", 0))) if workers.use_gpu else by_cpu
 
 
+class _Drainable(TorchTrainer):
+    """Drains at the first signal. Ray's way with a signal, to abort, follows at the second."""
+
+    folder: Path
+
+    def _register_sigint_handler(self, controller: Any) -> None:
+        super()._register_sigint_handler(controller)
+        drain_first(self.folder, signal.getsignal(signal.SIGINT))
+
+
+def drain_first(folder: Path, abort: Any) -> None:
+    """Take SIGINT and SIGTERM: ask the run to drain, and where that was asked already, abort."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if drain_asked(folder):
+            abort(number, frame)
+        else:
+            ask_to_drain(folder)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Put handlers of signals back."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+def _source(config: TrainConfig) -> Callable[[int, int], Datasource]:
+    windows, folder = Windows(config.data.history, max_requests(config)), run_folder(config)
+    if config.stream is None:
+        return partial(unlearnt, windows, folder)
+    stretch = Stretch(windows.history, windows.max_requests, config.stream, folder)
+    return partial(PassSource, stretch)
+
+
 def _trainer(own: Claim) -> TorchTrainer:
     config = own.config
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     DataContext.get_current().enable_progress_bars = False
     workers = config.workers
-    windows = Windows(config.data.history, max_requests(config))
-    source = partial(unlearnt, windows, run_folder(config))
-    return TorchTrainer(
+    source = _source(config)
+    trainer = _Drainable(
         train_on_stream,
         train_loop_config={"claim": own},
         torch_config=TorchConfig(backend=workers.backend, timeout_s=COLLECTIVE_TIMEOUT_S),
@@ -118,3 +173,5 @@ def _trainer(own: Claim) -> TorchTrainer:
         datasets={STREAM: lambda: share_dataset(source(0, 1))},  # StreamEach takes its name
         dataset_config=StreamEach(source),
     )
+    trainer.folder = run_folder(config)
+    return trainer

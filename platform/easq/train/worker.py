@@ -6,6 +6,7 @@ All workers see the same windows and decide alike, so that every one joins every
 import json
 import shutil
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,9 +18,12 @@ from ray.train.torch import get_device
 
 from easq.history import History
 from easq.stream import shares
-from easq.train.checkpoint import newest_checkpoint
+from easq.train.attempts import Attempts, give_up
+from easq.train.ballot import ballot
+from easq.train.checkpoint import Position, newest_checkpoint
 from easq.train.collective import rank
 from easq.train.config import TrainConfig
+from easq.train.drain import drain_asked
 from easq.train.durable import put_folder, replace_file
 from easq.train.histogram import score_histogram
 from easq.train.kept_scores import keep_scores
@@ -38,32 +42,101 @@ from easq.train.share import WindowShare
 
 STREAM = "train"
 """Name of the dataset."""
+Announce = Callable[[Learner, WindowShare], None]
+"""Tells the replicas, from rank 0, what a window has changed."""
 
 
 def train_on_stream(job: dict[str, Any]) -> None:
     """Learn the windows of this worker's dataset, from the newest checkpoint on.
 
-    `job` holds the `claim` of the run's start.
+    `job` holds the `claim` of the run's start. A run with a log begins pass after pass, until it
+    is to be drained.
     """
-    own: Claim = job["claim"]
-    config, folder = own.config, run_folder(own.config)
-    check_claim(folder, own)
-    learner = _resumed(config)
-    since = time.perf_counter()
-    for share in shares(cast(DataIterator, ray.train.get_dataset_shard(STREAM))):
-        if share.window < learner.next_window:
-            continue
-        arrived = time.perf_counter()
-        scores = learner.score(share)
-        losses = learner.learn(share)
-        record = _place(learner, share, since, arrived) | scores.metrics | losses
-        due = is_due(share, config.checkpoint.every_windows)
-        if due:
-            record["rows/collision_share"] = learner.collision_share()
-        _write(scores, record, config)
-        if due:
-            _checkpoint(learner, folder, own)
+    work = Work(job["claim"], _report)
+    shard = cast(DataIterator, ray.train.get_dataset_shard(STREAM))
+    endless = work.config.stream is not None
+    while not work.learn_pass(shares(shard, ahead=0 if endless else 1)) and endless:
+        pass
+    work.checkpoint()
+
+
+class Work:
+    """A learner, and what its run's folder gets of it. Knows no Ray but through `report`."""
+
+    def __init__(self, own: Claim, report: Callable[[Path, Position], None]) -> None:
+        self.report = report
+        self.own, self.config, self.folder = own, own.config, run_folder(own.config)
+        check_claim(self.folder, own)
+        self.learner = _resumed(self.config)
+        self.attempts = Attempts(self.folder) if rank() == 0 else None
+        self.announce: Announce | None = None
+        restored = newest_checkpoint(self.folder) is not None
+        self.saved = self.learner.next_window if restored else None
+
+    def learn_pass(self, arriving: Iterator[WindowShare | None]) -> bool:
+        """Learn shares until they end, or the run is to be drained; returns which."""
         since = time.perf_counter()
+        for share, draining in _in_turn(arriving, self.learner, self.folder):
+            arrived = time.perf_counter()
+            votes = ballot(draining, self._is_hopeless(share), self.learner.device)
+            if votes.drain or share is None:
+                return True
+            if votes.skip:
+                give_up(self.folder, share, rank())
+                self.learner.skip(share)
+            elif share.num_requests:
+                self._learn(share, since, arrived)
+            else:
+                self.learner.skip(share)
+            if is_due(share, self.config):
+                self.checkpoint()
+            since = time.perf_counter()
+        return False
+
+    def _is_hopeless(self, share: WindowShare | None) -> bool:
+        return share is not None and bool(self.attempts and self.attempts.exhausted(share.window))
+
+    def _learn(self, share: WindowShare, since: float, arrived: float) -> None:
+        if self.attempts is not None:
+            self.attempts.begin(share.window)
+        scores = self.learner.score(share)
+        losses = self.learner.learn(share)
+        if self.attempts is not None:
+            self.attempts.learnt(share.window)
+        if self.announce is not None:
+            self.announce(self.learner, share)
+        record = _place(self.learner, share, since, arrived) | scores.metrics | losses
+        if is_due(share, self.config):
+            record["rows/collision_share"] = self.learner.collision_share()
+        _write(scores, record, self.config)
+
+    def checkpoint(self) -> None:
+        """A checkpoint of what has been learnt, unless it has one."""
+        if self.saved != self.learner.next_window:
+            self._checkpoint()
+            self.saved = self.learner.next_window
+
+    def _checkpoint(self) -> None:
+        """Write a checkpoint and report it; all workers take part, rank 0 writes."""
+        path = _save(self.learner, self.folder, self.own)
+        self.report(path, self.learner.position)
+        if rank() == 0:
+            check_claim(self.folder, self.own)
+            write_latest(self.folder, _latest(self.learner, path))
+
+
+def _in_turn(
+    arriving: Iterator[WindowShare | None], learner: Learner, folder: Path
+) -> Iterator[tuple[WindowShare | None, bool]]:
+    """Where this worker has something to say: a window to learn, or that it is asked to stop.
+
+    One that waits for a window says nothing: those that have it wait for its vote, and it comes
+    with the window or with the wish to stop.
+    """
+    for share in arriving:
+        draining = drain_asked(folder)
+        if draining if share is None else share.window >= learner.next_window:
+            yield share, draining
 
 
 def _resumed(config: TrainConfig) -> Learner:
@@ -89,7 +162,7 @@ def _latest(learner: Learner, checkpoint: Path) -> Latest:
 def _place(learner: Learner, share: WindowShare, since: float, arrived: float) -> dict[str, Any]:
     """Where in the stream a window is, and how long it took."""
     seconds = time.perf_counter() - since
-    return {
+    place = {
         "window": share.window,
         "num_windows": share.num_windows,
         "day": share.day,
@@ -99,6 +172,9 @@ def _place(learner: Learner, share: WindowShare, since: float, arrived: float) -
         "seconds_waiting": arrived - since,
         "requests_per_second": share.num_requests / seconds,
     }
+    return place | (
+        {"lag_seconds": time.time() - share.sealed_at_ms / 1000} if share.of_log else {}
+    )
 
 
 def _write(scores: WindowScores, record: dict[str, Any], config: TrainConfig) -> None:
@@ -111,25 +187,22 @@ def _write(scores: WindowScores, record: dict[str, Any], config: TrainConfig) ->
         append_line(folder / WINDOWS, record)
 
 
-def is_due(share: WindowShare, every_windows: int) -> bool:
+def is_due(share: WindowShare, config: TrainConfig) -> bool:
     """Whether a checkpoint follows the window; the same after a restart as without one."""
     done = share.window + 1
-    return done % every_windows == 0 or done == share.num_windows
+    if config.stream is not None and share.of_log:
+        return (done - share.num_windows) % config.stream.checkpoint_windows == 0
+    return done % config.checkpoint.every_windows == 0 or done == share.num_windows
 
 
-def _checkpoint(learner: Learner, folder: Path, own: Claim) -> None:
-    """Write a checkpoint and report it; all workers take part, rank 0 writes."""
-    path = _save(learner, folder, own)
-    position = learner.position
+def _report(path: Path, position: Position) -> None:
+    """Tell Ray Train of a checkpoint; it returns once all workers have told of it."""
     ray.train.report(
         {"window": position.next_window, "step": position.step},
         Checkpoint(str(path)) if rank() == 0 else None,
         checkpoint_dir_name=path.name,
         checkpoint_upload_mode=CheckpointUploadMode.NO_UPLOAD,
     )
-    if rank() == 0:
-        check_claim(folder, own)
-        write_latest(folder, _latest(learner, path))
 
 
 def _save(learner: Learner, folder: Path, own: Claim) -> Path:

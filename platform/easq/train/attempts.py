@@ -1,0 +1,88 @@
+"""Windows that fail again and again are given up, so that one bad window cannot stop a run.
+
+A window is in work from just before it is scored until it is learnt. Whatever ends the workers
+in between counts against it: an error of its own, and a kill that it has no part in.
+"""
+
+import logging
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+from easq.train.durable import read_model
+from easq.train.lines import Lines
+from easq.train.run_folder import QUARANTINE, append_line
+from easq.train.share import WindowShare
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = "attempts.json"
+MOST = 3
+
+
+class Tried(BaseModel):
+    """Contents of attempts.json."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    in_work: int | None = None
+    failures: dict[int, int] = {}
+
+
+class Attempts:
+    """Of one run; only rank 0 has it. It outlives the death of processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / ATTEMPTS
+        self.tried = _read(self.path)
+        if (window := self.tried.in_work) is not None:
+            failed = self.tried.failures.get(window, 0) + 1
+            self._put(Tried(failures=self.tried.failures | {window: failed}))
+
+    def exhausted(self, window: int) -> bool:
+        """Whether the window has failed so often that it is left out."""
+        return self.tried.failures.get(window, 0) >= MOST
+
+    def begin(self, window: int) -> None:
+        self._put(self.tried.model_copy(update={"in_work": window}))
+
+    def learnt(self, window: int) -> None:
+        failures = {w: n for w, n in self.tried.failures.items() if w != window}
+        self._put(Tried(failures=failures))
+
+    def _put(self, tried: Tried) -> None:
+        """Whole, but not forced to the disk: a power cut forgets a count, and nothing else."""
+        building = self.path.with_name(f".{self.path.name}.building")
+        building.write_text(tried.model_dump_json())
+        building.replace(self.path)
+        self.tried = tried
+
+
+def _read(path: Path) -> Tried:
+    """Counts that a power cut damaged begin anew."""
+    try:
+        return read_model(path, Tried) if path.is_file() else Tried()
+    except ValueError as error:
+        log.warning("%s", error)
+        return Tried()
+
+
+def give_up(folder: Path, share: WindowShare, rank: int) -> None:
+    """Keep a rank's rows of a window that is left out; rank 0 reports it, once."""
+    kept = folder / "quarantine" / f"window-{share.window:06d}-rank-{rank}.parquet"
+    kept.parent.mkdir(exist_ok=True)
+    pq.write_table(share.rows, kept)
+    known = {line["window"] for line in Lines(folder / QUARANTINE).new()}
+    if rank == 0 and share.window not in known:
+        log.warning("window %d failed %d times and is left out", share.window, MOST)
+        append_line(
+            folder / QUARANTINE,
+            {
+                "window": share.window,
+                "attempts": MOST,
+                "requests": share.num_requests,
+                "offsets": dict(share.offsets),
+                "rows": kept.parent.name,
+            },
+        )

@@ -1,0 +1,116 @@
+"""A pass of a run's windows for one rank: what is left of the history, then the log's tail.
+
+The generator finds its start when it runs, in the newest checkpoint: so every pass, and every
+start after a failure, goes on where the weights stand.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from easq.features import HOUR_MS, FeatureSpec
+from easq.history import History
+from easq.log.connect import open_log
+from easq.log.interface import LogAwayError
+from easq.samples import sample_schema
+from easq.sealed import SealedReader, SealedWindow, sealed_at_ms
+from easq.train.checkpoint import newest_checkpoint, read_position
+from easq.train.config import StreamSection
+from easq.train.share import WindowShare, cut, nothing_yet, pack, share_of
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.02
+BEAT_SECONDS = 0.5
+"""How often a worker hears that there is nothing yet, and so can look whether it is to stop."""
+
+
+class Stretch(NamedTuple):
+    """What a run learns."""
+
+    history: Path
+    max_requests: int | None  # a window of the history; None: whole local days
+    stream: StreamSection
+    run_folder: Path
+
+
+def read_pass(stretch: Stretch, rank: int, world_size: int) -> Iterator[pa.Table]:
+    """Packed shares of one rank up to the end of a pass, with `nothing_yet` between them."""
+    history = History.open(stretch.history)
+    windows = history.windows(stretch.max_requests)
+    checkpoint = newest_checkpoint(stretch.run_folder)
+    position = read_position(checkpoint) if checkpoint is not None else None
+    start = position.next_window if position is not None else 0
+    for window in windows[start:]:
+        yield pack(share_of(history.read(window), window, len(windows), rank, world_size))
+    offsets = position.offsets if position is not None else {}
+    reader = SealedReader(
+        open_log(stretch.stream.log),
+        [offsets[p] for p in sorted(offsets)] or None,
+        max(start, len(windows)),
+    )
+    for sealed in follow(reader):
+        if sealed is None:
+            yield nothing_yet()
+            continue
+        share = share_of_log(sealed, history.description.features, len(windows), rank, world_size)
+        yield pack(share)
+        if ends_pass(share, stretch.stream):
+            return
+
+
+def follow(reader: SealedReader) -> Iterator[SealedWindow | None]:
+    """The windows of a log, for ever; None now and then while there is none."""
+    beat = time.monotonic()
+    while True:
+        if (window := _next(reader)) is None and time.monotonic() < beat + BEAT_SECONDS:
+            time.sleep(POLL_SECONDS)
+            continue
+        beat = time.monotonic()
+        yield window
+
+
+def _next(reader: SealedReader) -> SealedWindow | None:
+    try:
+        return reader.next()
+    except LogAwayError as error:
+        log.warning("the log is asked again: %s", error)
+        return None
+
+
+def share_of_log(
+    sealed: SealedWindow, spec: FeatureSpec, history_windows: int, rank: int, world_size: int
+) -> WindowShare:
+    """One rank's share of a sealed window.
+
+    Raises:
+        ValueError: its samples have other features than the history.
+    """
+    samples = _samples(sealed, spec)
+    at = sealed_at_ms(sealed.table) if samples.num_rows else 0
+    local = datetime.fromtimestamp((at + spec.utc_offset_hours * HOUR_MS) / 1000, UTC)
+    share = cut(samples, sealed.number, history_windows, local.date().isoformat(), rank, world_size)
+    return share._replace(offsets=sealed.offsets, sealed_at_ms=at)
+
+
+def ends_pass(share: WindowShare, stream: StreamSection) -> bool:
+    """A pass ends at a checkpoint, from which the next one starts."""
+    return (share.window + 1 - share.num_windows) % stream.whole_pass == 0
+
+
+def _samples(sealed: SealedWindow, spec: FeatureSpec) -> pa.Table:
+    schema = sample_schema(spec)
+    found = {field.name: field.type for field in sealed.table.schema}
+    wrong = [field.name for field in schema if found.get(field.name) != field.type]
+    if wrong:
+        raise ValueError(
+            f"window {sealed.number} of topic samples has other features than the history: "
+            f"{wrong[:5]} are missing or of another type. Serve a version of this run, or begin "
+            "a run with a history of the features that are served."
+        )
+    return sealed.table.select(schema.names)

@@ -1,0 +1,74 @@
+"""How often a window may fail, over the death of the process that counts."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from easq.history import Window
+from easq.train.attempts import Attempts, give_up
+from easq.train.lines import Lines
+from easq.train.run_folder import QUARANTINE
+from easq.train.share import share_of
+
+
+def die_in(folder, window: int) -> None:
+    Attempts(folder).begin(window)
+
+
+def test_a_window_in_work_at_three_deaths_is_left_out(tmp_path):
+    for deaths in range(4):
+        assert Attempts(tmp_path).exhausted(7) == (deaths == 3)
+        die_in(tmp_path, 7)
+
+
+def test_a_death_between_windows_counts_against_none(tmp_path):
+    for _ in range(4):
+        attempts = Attempts(tmp_path)
+        attempts.begin(7)
+        attempts.learnt(7)
+    assert not Attempts(tmp_path).exhausted(7)
+
+
+def test_windows_that_are_learnt_again_on_the_way_keep_the_count_of_the_bad_one(tmp_path):
+    for _ in range(3):
+        attempts = Attempts(tmp_path)
+        for window in (5, 6):
+            attempts.begin(window)
+            attempts.learnt(window)
+        attempts.begin(7)
+    assert [Attempts(tmp_path).exhausted(window) for window in (5, 6, 7)] == [False, False, True]
+
+
+def test_a_window_that_was_learnt_after_all_begins_anew(tmp_path):
+    for _ in range(2):
+        die_in(tmp_path, 7)
+    attempts = Attempts(tmp_path)
+    attempts.begin(7)
+    attempts.learnt(7)
+    die_in(tmp_path, 7)
+    assert not Attempts(tmp_path).exhausted(7)
+
+
+def test_it_stays_left_out_when_it_is_met_again(tmp_path):
+    for _ in range(3):
+        die_in(tmp_path, 7)
+    Attempts(tmp_path)
+    assert Attempts(tmp_path).exhausted(7)
+
+
+@pytest.mark.parametrize("contents", ["", '{"in_work": 7'])
+def test_counts_that_a_power_cut_damaged_begin_anew(contents, tmp_path):
+    (tmp_path / "attempts.json").write_text(contents)
+    assert not Attempts(tmp_path).exhausted(7)
+
+
+def test_a_window_given_up_is_reported_once_with_all_its_rows(tmp_path, random_samples):
+    samples = random_samples(5)
+    window = Window(index=7, day="", file="", start=0, end=5)
+    for _ in range(2):
+        for rank in range(2):
+            give_up(tmp_path, share_of(samples, window, 9, rank, 2), rank)
+    (line,) = Lines(tmp_path / QUARANTINE).new()
+    assert (line["window"], line["attempts"], line["requests"]) == (7, 3, 5)
+    kept = [pq.read_table(path) for path in sorted((tmp_path / line["rows"]).iterdir())]
+    assert pa.concat_tables(kept).num_rows == 5
