@@ -10,6 +10,7 @@ from rich.console import Console
 
 from jobs.demo import demo
 from jobs.import_kuairand import import_kuairand
+from jobs.join import join
 from jobs.problems import sentence
 from jobs.simulate import simulate
 from jobs.train import train
@@ -24,6 +25,7 @@ COMMANDS.add_typer(IMPORT, name="import")
 IMPORT.command("kuairand")(import_kuairand)
 COMMANDS.command()(simulate)
 COMMANDS.command()(train)
+COMMANDS.command()(join)
 COMMANDS.command()(demo)
 
 

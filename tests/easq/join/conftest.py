@@ -23,6 +23,7 @@ class Script:
     def __init__(self, spec: FeatureSpec) -> None:
         self.spec = spec
         self.events: list[dict] = []
+        self._table: pa.Table | None = None
 
     def add(self, kind: str, at_ms: int, event_id: str, **fields: object) -> int:
         event = {"kind": kind, "event_id": event_id, "user_id": 1, "received_at_ms": at_ms}
@@ -69,7 +70,9 @@ class Script:
         return {"request_id": shown["event_id"], "impression_offset": of, "item_id": item}
 
     def table(self) -> pa.Table:
-        return pa.Table.from_pylist(self.events, schema=EVENT)
+        if self._table is None or self._table.num_rows != len(self.events):
+            self._table = pa.Table.from_pylist(self.events, schema=EVENT)
+        return self._table
 
     def rows(self, start: int = 0, end: int | None = None) -> Rows:
         table = self.table().slice(start, None if end is None else end - start)
@@ -156,6 +159,12 @@ def _feedback(script: Script, rng: np.random.Generator, kind: str, at_ms: int, s
 def script(spec: FeatureSpec) -> Script:
     """An empty script, to be filled event by event."""
     return Script(spec)
+
+
+@pytest.fixture(scope="session")
+def new_script() -> Callable[[FeatureSpec], Script]:
+    """new_script(spec) -> an empty script."""
+    return Script
 
 
 @pytest.fixture(scope="session")
