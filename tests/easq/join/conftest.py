@@ -120,9 +120,9 @@ def impression(
     return to_bytes(pa.Table.from_pylist([row], schema=impression_schema(spec)))
 
 
-def random_script(spec: FeatureSpec, seed: int, events: int) -> Script:
+def random_script(spec: FeatureSpec, seed: int, events: int, start_ms: int = 1_000_000) -> Script:
     """Everything that happens, duplicates, lateness, nonsense and pauses among it."""
-    rng, script, now, shown = np.random.default_rng(seed), Script(spec), 1_000_000, []
+    rng, script, now, shown = np.random.default_rng(seed), Script(spec), start_ms, []
     while len(script.events) < events:
         now += int(rng.choice([0, 5, 200, 3000, 30_000], p=[0.2, 0.5, 0.24, 0.05, 0.01]))
         at_ms = now - int(rng.integers(0, 400)) * int(rng.random() < 0.2)
@@ -168,8 +168,8 @@ def new_script() -> Callable[[FeatureSpec], Script]:
 
 
 @pytest.fixture(scope="session")
-def random_events() -> Callable[[FeatureSpec, int, int], Script]:
-    """random_events(spec, seed, events) -> a script of everything that happens."""
+def random_events() -> Callable[..., Script]:
+    """random_events(spec, seed, events, start_ms=1_000_000) -> a script of all that happens."""
     return random_script
 
 
