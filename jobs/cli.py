@@ -11,6 +11,7 @@ from rich.console import Console
 from jobs.demo import demo
 from jobs.drain import drain
 from jobs.import_kuairand import import_kuairand
+from jobs.join import join
 from jobs.problems import sentence
 from jobs.simulate import simulate
 from jobs.status import status
@@ -29,6 +30,7 @@ IMPORT.command("kuairand")(import_kuairand)
 COMMANDS.command()(simulate)
 COMMANDS.command()(train)
 COMMANDS.command()(drain)
+COMMANDS.command()(join)
 COMMANDS.command()(demo)
 COMMANDS.command()(up)
 COMMANDS.command()(status)

@@ -5,7 +5,11 @@ Arrow schemas are the single truth of what is stored; the HTTP edge checks with 
 
 from enum import IntEnum
 
+import numpy as np
 import pyarrow as pa
+
+EFFECTIVE_SECONDS = 7.0
+LONG_SECONDS = 18.0
 
 BEHAVIOURS = (
     "effective_view",  # watched > 7 s, or the whole video if it is shorter
@@ -17,6 +21,11 @@ BEHAVIOURS = (
     "profile_enter",
     "hate",
 )
+
+
+def reached(watched: np.ndarray, duration: np.ndarray, seconds: float) -> np.ndarray:
+    """Watched so many seconds, or all of a shorter video, bool [N]; duration 0: unknown."""
+    return watched >= np.where(duration > 0, np.minimum(seconds, duration), seconds)
 
 
 class Answer(IntEnum):

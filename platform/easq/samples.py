@@ -18,37 +18,43 @@ BEHAVIOUR_SAMPLE = "behaviour"
 ANSWER_SAMPLE = "answer"
 
 
+def _each(name: str, dtype: pa.DataType) -> pa.Field:
+    return pa.field(name, pa.list_(pa.field("item", dtype, nullable=False)), nullable=False)
+
+
+EVERY_SAMPLE = pa.schema(
+    [
+        pa.field("request_id", pa.string(), nullable=False),
+        pa.field("user_id", pa.int64(), nullable=False),
+        pa.field("scenario", pa.string(), nullable=False),
+        pa.field("request_time_ms", pa.int64(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        _each("item_id", pa.int64()),
+        _each("exposed", pa.bool_()),
+        _each("watched_seconds", pa.float32()),
+        _each("duration_seconds", pa.float32()),
+        *(_each(f"behaviour.{name}", pa.bool_()) for name in BEHAVIOURS),
+        _each("answer", pa.int8()),
+        _each("answer_time_ms", pa.int64()),
+    ]
+)
+"""What every sample has, before its features."""
+
+
 def sample_schema(spec: FeatureSpec) -> pa.Schema:
     """The Arrow schema of samples with these features. Times are Unix milliseconds."""
 
     def field(name: str, dtype: pa.DataType) -> pa.Field:
         return pa.field(name, dtype, nullable=False)
 
-    def each(name: str, dtype: pa.DataType) -> pa.Field:
-        return field(name, pa.list_(pa.field("item", dtype, nullable=False)))
-
-    base = [
-        field("request_id", pa.string()),
-        field("user_id", pa.int64()),
-        field("scenario", pa.string()),
-        field("request_time_ms", pa.int64()),
-        field("kind", pa.string()),
-        each("item_id", pa.int64()),
-        each("exposed", pa.bool_()),
-        each("watched_seconds", pa.float32()),
-        each("duration_seconds", pa.float32()),
-        *(each(f"behaviour.{name}", pa.bool_()) for name in BEHAVIOURS),
-        each("answer", pa.int8()),
-        each("answer_time_ms", pa.int64()),
-    ]
-    named = {f.name for f in base}
+    named = set(EVERY_SAMPLE.names)
     ids = [f for f in spec.categorical if f.of != "context" and f.column not in named]
     user = [field(f.column, pa.int64()) for f in ids if f.of == "user"]
-    item = [each(f.column, pa.int64()) for f in ids if f.of == "item"]
+    item = [_each(f.column, pa.int64()) for f in ids if f.of == "item"]
     user += [field(f.column, pa.float32()) for f in spec.dense if f.of == "user"]
-    item += [each(f.column, pa.float32()) for f in spec.dense if f.of == "item"]
-    item += [each(f"upstream.{name}", pa.float32()) for name in spec.upstream]
-    return pa.schema([*base, *user, *item])
+    item += [_each(f.column, pa.float32()) for f in spec.dense if f.of == "item"]
+    item += [_each(f"upstream.{name}", pa.float32()) for name in spec.upstream]
+    return pa.schema([*EVERY_SAMPLE, *user, *item])
 
 
 def request_schema(spec: FeatureSpec) -> pa.Schema:
@@ -62,15 +68,12 @@ def request_schema(spec: FeatureSpec) -> pa.Schema:
 def impression_schema(spec: FeatureSpec) -> pa.Schema:
     """A request as it was ranked: features as served, and what was decided about each candidate."""
 
-    def each(name: str, dtype: pa.DataType) -> pa.Field:
-        return pa.field(name, pa.list_(pa.field("item", dtype, nullable=False)), nullable=False)
-
     decided = [
         pa.field("request_id", pa.string(), nullable=False),
-        each("duration_seconds", pa.float32()),  # 0: unknown
-        each("score", pa.float32()),
-        each("asked", pa.bool_()),  # the client may show the questionnaire
-        each("propensity", pa.float32()),  # the probability with which it was asked about
+        _each("duration_seconds", pa.float32()),  # 0: unknown
+        _each("score", pa.float32()),
+        _each("asked", pa.bool_()),  # the client may show the questionnaire
+        _each("propensity", pa.float32()),  # the probability with which it was asked about
         pa.field("model_version", pa.int64(), nullable=False),
         pa.field("model_seq", pa.int64(), nullable=False),  # offset of its last delta; -1: none
     ]

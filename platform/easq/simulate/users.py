@@ -11,10 +11,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import expit, ndtr
 
+from easq.events import EFFECTIVE_SECONDS, LONG_SECONDS, reached
 from easq.simulate.world import World
-
-EFFECTIVE_SECONDS = 7.0
-LONG_SECONDS = 18.0
 
 
 class Reaction(BaseModel):
@@ -122,11 +120,6 @@ def probabilities(config: BehaviourConfig, world: World, viewing: Viewing) -> di
         watching = expit(log_odds + config.after_watching)
         chances[name] = effective * watching + (1 - effective) * expit(log_odds)
     return chances
-
-
-def reached(watched: np.ndarray, duration: np.ndarray, seconds: float) -> np.ndarray:
-    """Watched so many seconds, or all of a shorter video, bool [N]."""
-    return watched >= np.minimum(seconds, duration)
 
 
 def _log_odds(reaction: Reaction, world: World, viewing: Viewing, g: np.ndarray) -> np.ndarray:
