@@ -16,7 +16,9 @@ from ray.data import DataIterator
 from ray.train import Checkpoint, CheckpointUploadMode
 from ray.train.torch import get_device
 
+from easq.announce import Announcer
 from easq.history import History
+from easq.log.connect import open_log
 from easq.stream import shares
 from easq.train.attempts import Attempts, give_up
 from easq.train.ballot import ballot
@@ -42,8 +44,6 @@ from easq.train.share import WindowShare
 
 STREAM = "train"
 """Name of the dataset."""
-Announce = Callable[[Learner, WindowShare], None]
-"""Tells the replicas, from rank 0, what a window has changed."""
 
 
 def train_on_stream(job: dict[str, Any]) -> None:
@@ -69,7 +69,7 @@ class Work:
         check_claim(self.folder, own)
         self.learner = _resumed(self.config)
         self.attempts = Attempts(self.folder) if rank() == 0 else None
-        self.announce: Announce | None = None
+        self.announcer: Announcer | None = None
         restored = newest_checkpoint(self.folder) is not None
         self.saved = self.learner.next_window if restored else None
 
@@ -99,16 +99,24 @@ class Work:
     def _learn(self, share: WindowShare, since: float, arrived: float) -> None:
         if self.attempts is not None:
             self.attempts.begin(share.window)
+        if self.announcer is None and share.of_log and rank() == 0:
+            self.announcer = self._announcer()
         scores = self.learner.score(share)
         losses = self.learner.learn(share)
         if self.attempts is not None:
             self.attempts.learnt(share.window)
-        if self.announce is not None:
-            self.announce(self.learner, share)
+        if self.announcer is not None:
+            self.announcer.announce(self.learner, self.learner.position.offsets)
         record = _place(self.learner, share, since, arrived) | scores.metrics | losses
         if is_due(share, self.config):
             record["rows/collision_share"] = self.learner.collision_share()
         _write(scores, record, self.config)
+
+    def _announcer(self) -> Announcer:
+        """From here on replicas are told what each window of the log changes."""
+        assert self.config.stream is not None
+        log = open_log(self.config.stream.log)
+        return Announcer(log, self.config.run.name, self.own.incarnation, self.learner)
 
     def checkpoint(self) -> None:
         """A checkpoint of what has been learnt, unless it has one."""
