@@ -16,6 +16,7 @@ from easq.log.sqlite_file import EVERY_OTHER, SqliteFile
 
 BUSY_SECONDS = 10.0
 BLOBS_A_TURN = 512
+BYTES_A_TURN = 16 << 20
 PAGES_A_TURN = 2048
 """Retention works in turns so short that writers get theirs in between."""
 
@@ -109,34 +110,33 @@ class SqliteLog:
     def _forget(self, topic: str, partition: int, before: int) -> bool:
         """Forget the oldest blobs; whether some are left to forget."""
         with self._file.writing(durable=False) as connection:
-            first, after = _bounds(connection, topic, partition)
+            after = _bounds(connection, topic, partition)[1]
             gone = connection.execute(
-                "SELECT base, n FROM blob WHERE topic = ? AND partition = ? AND base + n <= ? "
+                "SELECT base + n, length(rows) FROM blob WHERE topic = ? AND partition = ? AND base + n <= ? "
                 "ORDER BY base LIMIT ?",
                 (topic, partition, min(before, after), BLOBS_A_TURN),
             ).fetchall()
             if not gone:
                 return False
-            first = sum(gone[-1])
-            key = (first, topic, partition)
+            ends, sizes = zip(*gone, strict=True)
+            turn = int(np.searchsorted(np.cumsum(sizes), BYTES_A_TURN)) + 1
+            key = (ends[:turn][-1], topic, partition)
             connection.execute(
                 "DELETE FROM blob WHERE base < ? AND topic = ? AND partition = ?", key
             )
             connection.execute(
                 "UPDATE partition_end SET first = ? WHERE topic = ? AND partition = ?", key
             )
-        return len(gone) == BLOBS_A_TURN
+        return turn < len(gone) or len(gone) == BLOBS_A_TURN
 
     def _shrink(self) -> bool:
         """Give free pages back to the disk; whether there are many more."""
-        with self._file.writing(durable=False) as connection:
+        with self._file.reading() as connection:
             pages = connection.execute("PRAGMA page_count").fetchone()[0]
             free = connection.execute("PRAGMA freelist_count").fetchone()[0]
-            turn = min(PAGES_A_TURN, free - pages // 5)
-            if turn > 0:
-                connection.execute(f"PRAGMA incremental_vacuum({turn})").fetchall()
+        turn = min(PAGES_A_TURN, free - pages // 5)
         if turn > 0:
-            self._file.checkpoint()
+            self._file.vacuum(turn)
         return turn == PAGES_A_TURN
 
 

@@ -63,9 +63,7 @@ class SqliteFile:
 
     def _connect(self) -> sqlite3.Connection:
         uri = f"{self.path.as_uri()}?mode=rw"  # never makes an empty file
-        connection = sqlite3.connect(
-            uri, timeout=self.busy_seconds, isolation_level=None, uri=True
-        )
+        connection = sqlite3.connect(uri, timeout=self.busy_seconds, isolation_level=None, uri=True)
         connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
         return connection
 
@@ -90,9 +88,11 @@ class SqliteFile:
             with self._transaction("BEGIN IMMEDIATE") as connection:
                 yield connection
 
-    def checkpoint(self) -> None:
-        """Bring the file itself up to date, as far as nobody has to wait for it."""
+    def vacuum(self, pages: int) -> None:
+        """Cut free pages off the file, as far as no reader stands in the way."""
         with told():
+            # A script: execute() would stop at the first page, as the pragma returns no column.
+            self.connection().executescript(f"PRAGMA incremental_vacuum({pages})")
             self.connection().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     @contextmanager
