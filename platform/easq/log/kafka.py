@@ -23,7 +23,6 @@ from easq.log.kafka_errors import told
 from easq.log.kafka_topics import Topics
 from easq.log.kafka_writer import Writer
 
-AWAY_SECONDS = 10.0
 CURSORS = 2
 """For each partition: one that follows the tail, one for looking something up."""
 FOREVER = 1 << 62
@@ -33,14 +32,13 @@ _inherited: list[object] = []
 class KafkaLog:
     """A cluster's topics `prefix.topic`. Threads share it; pickled, it is its address."""
 
-    def __init__(self, address: KafkaAddress, away_seconds: float = AWAY_SECONDS) -> None:
-        """`away_seconds` bounds every method: then LogAwayError."""
-        self.address, self.away_seconds = address, away_seconds
+    def __init__(self, address: KafkaAddress) -> None:
+        self.address, self.away_seconds = address, address.away_seconds
         self._settings = client_settings(address)
         self._open()
 
-    def __reduce__(self) -> tuple[type["KafkaLog"], tuple[KafkaAddress, float]]:
-        return KafkaLog, (self.address, self.away_seconds)
+    def __reduce__(self) -> tuple[type["KafkaLog"], tuple[KafkaAddress]]:
+        return KafkaLog, (self.address,)
 
     def partitions(self, topic: str) -> int:
         with self._here():
@@ -100,7 +98,7 @@ class KafkaLog:
 
     def _open(self) -> None:
         self._pid, self._lock = os.getpid(), threading.Lock()
-        self._topics = Topics(self.address, self._settings, self.away_seconds)
+        self._topics = Topics(self.address, self._settings)
         self._cursors: dict[tuple[str, int], list[Cursor]] = {}
         self._writer: Writer | None = None
 
@@ -168,7 +166,7 @@ def _best(idle: list[Cursor], start: int) -> Cursor | None:
 def _rows(messages: list[Message], topic: str) -> Rows:
     offsets = np.fromiter((message.offset() for message in messages), np.int64, len(messages))
     try:
-        return Rows(offsets, from_many([message.value() for message in messages]))
+        return Rows(offsets, from_many([message.value() or b"" for message in messages]))
     except pa.ArrowInvalid as error:
         raise LogError(
             f"offsets {offsets[0]} to {offsets[-1]} of {topic} hold no row of this log: {error}; "

@@ -29,6 +29,9 @@ class KafkaAddress(BaseModel):
     replication: int = Field(default=-1, ge=-1)
     """Of a topic that is made now; -1: as the brokers are set."""
 
+    away_seconds: float = Field(default=10.0, gt=0)
+    """So long any call waits for brokers before LogAwayError."""
+
     config: Path | None = None
     """A `ClientSettings` as JSON: this is where TLS and passwords go, not the address."""
 
@@ -76,7 +79,11 @@ class ClientSettings(BaseModel):
 
 
 def _clients(address: KafkaAddress) -> Settings:
-    return {"bootstrap.servers": address.servers, "reconnect.backoff.max.ms": 1000}
+    return {
+        "bootstrap.servers": address.servers,
+        "reconnect.backoff.max.ms": 1000,
+        "socket.nagle.disable": True,
+    }
 
 
 def kafka_address(uri: str, partitions: int = 1) -> KafkaAddress:

@@ -13,6 +13,7 @@ AWAY = {
     KafkaError._TRANSPORT,
     KafkaError._ALL_BROKERS_DOWN,
     KafkaError._RESOLVE,
+    KafkaError._UNKNOWN_PARTITION,  # nobody leads it now: that it exists is checked before
     KafkaError._PURGE_QUEUE,
     KafkaError._PURGE_INFLIGHT,
     KafkaError.LEADER_NOT_AVAILABLE,

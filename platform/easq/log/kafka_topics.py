@@ -1,12 +1,12 @@
 """Topics of a cluster: which there are, how wide they are and how far they go."""
 
 import logging
-from concurrent.futures import Future
 from time import monotonic, sleep
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from easq.log.interface import MODELS, LogAwayError, no_such
 from easq.log.kafka_address import MAX_ROW_BYTES, ClientSettings, KafkaAddress
@@ -19,8 +19,8 @@ _log = logging.getLogger(__name__)
 class Topics:
     """Threads share it. A topic that is not there is made."""
 
-    def __init__(self, address: KafkaAddress, settings: ClientSettings, away: float) -> None:
-        self.address, self.away_seconds = address, away
+    def __init__(self, address: KafkaAddress, settings: ClientSettings) -> None:
+        self.address, self.away_seconds = address, address.away_seconds
         self._admin_settings = settings.admins(address)
         self._known: dict[str, int] = {}
         with told("opening a consumer"):
@@ -49,9 +49,8 @@ class Topics:
     def grow(self, topic: str, total: int) -> None:
         if total > self.partitions(topic):
             wider = NewPartitions(self.name(topic), total)
-            futures = self._admin().create_partitions([wider], request_timeout=self.away_seconds)
             with told(f"adding partitions to {topic}"):
-                self._result(futures)
+                self._ask("create_partitions", [wider])
             self._known[topic] = self._wait_for(topic, total)
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
@@ -70,8 +69,7 @@ class Topics:
             return
         place = TopicPartition(self.name(topic), partition, min(before, high))
         try:
-            futures = self._admin().delete_records([place], request_timeout=self.away_seconds)
-            self._result(futures)
+            self._ask("delete_records", [place])
         except KafkaException as error:
             if error.args[0].code() != KafkaError._UNSUPPORTED_FEATURE:
                 raise
@@ -95,9 +93,8 @@ class Topics:
             self.address.replication,
             config={"max.message.bytes": str(MAX_ROW_BYTES)},
         )
-        futures = self._admin().create_topics([new], request_timeout=self.away_seconds)
         try:
-            self._result(futures)
+            self._ask("create_topics", [new])
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise in_our_words(error.args[0], f"making topic {new.topic}") from error
@@ -111,9 +108,11 @@ class Topics:
             sleep(LOOK_SECONDS)
         return width
 
-    def _admin(self) -> AdminClient:
-        return AdminClient(self._admin_settings)
-
-    def _result(self, futures: dict[Any, Future]) -> None:
-        for future in futures.values():
-            future.result(self.away_seconds + 1)
+    def _ask(self, what: str, about: list[Any]) -> None:
+        admin = AdminClient(self._admin_settings)  # rare, so it is not kept
+        futures = getattr(admin, what)(about, request_timeout=self.away_seconds)
+        try:
+            for future in futures.values():
+                future.result(self.away_seconds + 1)
+        except TimeoutError as error:
+            raise LogAwayError(f"no broker did this in time: {what}") from error

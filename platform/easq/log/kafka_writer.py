@@ -13,6 +13,7 @@ from easq.log.kafka_address import Settings
 from easq.log.kafka_errors import in_our_words, told
 
 POLL_SECONDS = 0.5
+ENVELOPE_BYTES = 512  # of a message beside its value
 
 
 class Writer:
@@ -81,23 +82,21 @@ class Writer:
             self._producer.poll(POLL_SECONDS)
 
 
-ENVELOPE_BYTES = 512
-
-
 class _Delivery:
     """The rows of one append on their way."""
 
     def __init__(self, rows: int) -> None:
         self._offsets = np.full(rows, -1, np.int64)
-        self._left, self._error = rows, None
+        self._left = rows
+        self._error: KafkaError | None = None
         self._over = threading.Event()
 
     def report(self, i: int, error: KafkaError | None, message: Message) -> None:
         self._left -= 1
-        if error is None:
-            self._offsets[i] = message.offset()
-        elif self._error is None:
-            self._error = error
+        if error is not None:
+            self._error = self._error or error
+        elif (offset := message.offset()) is not None:
+            self._offsets[i] = offset
         if self._left == 0 or self._error is not None:
             self._over.set()
 
@@ -105,5 +104,5 @@ class _Delivery:
         if not self._over.wait(max(0.0, seconds)):
             raise LogAwayError(f"{what}: the brokers did not take all rows in time")
         if self._error is not None:
-            raise in_our_words(self._error, what) from None
+            raise in_our_words(self._error, what)
         return self._offsets

@@ -112,8 +112,8 @@ class SqliteLog:
         with self._file.writing(durable=False) as connection:
             after = _bounds(connection, topic, partition)[1]
             gone = connection.execute(
-                "SELECT base + n, length(rows) FROM blob WHERE topic = ? AND partition = ? AND base + n <= ? "
-                "ORDER BY base LIMIT ?",
+                "SELECT base + n, length(rows) FROM blob WHERE topic = ? AND partition = ? "
+                "AND base + n <= ? ORDER BY base LIMIT ?",
                 (topic, partition, min(before, after), BLOBS_A_TURN),
             ).fetchall()
             if not gone:
