@@ -1,6 +1,7 @@
 """Topics of a cluster: which there are, how wide they are and how far they go."""
 
 import logging
+import threading
 from time import monotonic, sleep
 from typing import Any
 
@@ -23,9 +24,11 @@ class Topics:
         self.address, self.away_seconds = address, address.away_seconds
         self._admin_settings = settings.admins(address)
         self._known: dict[str, int] = {}
+        # Neither fetches: a question would wait behind a fetch on the same connection. And a
+        # client that is asked for watermarks without a pause never takes in new metadata.
         with told("opening a consumer"):
-            # It fetches nothing: a question would wait behind a fetch on the same connection.
-            self._asker = Consumer(settings.consumers(address))
+            self._topics, self._ends = (Consumer(settings.consumers(address)) for _ in range(2))
+        self._one_at_a_time = threading.Lock()
 
     def name(self, topic: str) -> str:
         return f"{self.address.prefix}.{topic}"
@@ -57,8 +60,8 @@ class Topics:
         """The oldest offset kept and the high watermark."""
         self.check(topic, partition)
         place = TopicPartition(self.name(topic), partition)
-        with told(f"asking for the end of {topic}[{partition}]"):
-            found = self._asker.get_watermark_offsets(place, timeout=self.away_seconds)
+        with self._one_at_a_time, told(f"asking for the end of {topic}[{partition}]"):
+            found = self._ends.get_watermark_offsets(place, timeout=self.away_seconds)
         if found is None:
             raise LogAwayError(f"asking for the end of {topic}[{partition}]: no answer in time")
         return found
@@ -79,7 +82,7 @@ class Topics:
         """How many partitions it has; 0: there is no such topic."""
         name = self.name(topic)
         with told(f"asking for topic {name}"):
-            found = self._asker.list_topics(name, timeout=self.away_seconds).topics[name]
+            found = self._topics.list_topics(name, timeout=self.away_seconds).topics[name]
         if found.error is None:
             return len(found.partitions)
         if found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:

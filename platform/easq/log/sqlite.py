@@ -153,9 +153,12 @@ def _bounds(connection: sqlite3.Connection, topic: str, partition: int) -> tuple
         "SELECT first, next FROM partition_end WHERE topic = ? AND partition = ?",
         (topic, partition),
     ).fetchone()
-    if found is None and not 0 <= partition < (width := _width(connection, topic)):
+    if found is not None:
+        return found
+    width = _width(connection, topic)
+    if not 0 <= partition < width:
         raise no_such(topic, partition, width)
-    return found if found is not None else (0, 0)
+    return 0, 0
 
 
 def _together(

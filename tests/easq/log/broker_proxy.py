@@ -23,6 +23,7 @@ class BrokerProxy:
         self._open: set[socket.socket] = set()
         self._away, self.lose_answers = False, 0
         self.produced: list[bytes] = []
+        self.refused = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -48,6 +49,7 @@ class BrokerProxy:
                 client, _ = self._listener.accept()
                 if self._away:
                     _cut(client)
+                    self.refused.set()
                 else:
                     self._join(client, socket.create_connection(self._broker))
 
