@@ -78,12 +78,12 @@ class SqliteLog:
             found = connection.execute(
                 "SELECT base, n, rows FROM blob WHERE topic = ? AND partition = ? AND base >= "
                 "(SELECT coalesce(max(base), 0) FROM blob WHERE topic = ? AND partition = ? "
-                "AND base <= ?) AND base < ? ORDER BY base",
-                (topic, partition, topic, partition, start, end),
+                "AND base <= ?) AND base < ? AND base + n > ? ORDER BY base",
+                (topic, partition, topic, partition, start, end, start),
             )
             with closing(found):
                 bases, data = _together(found, start, max_rows)
-        return _rows(bases, data, start, end)
+        return _rows(bases, data, start, end) if data else None
 
     def begin(self, topic: str, partition: int) -> int:
         with self._file.reading() as connection:
