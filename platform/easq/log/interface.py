@@ -13,6 +13,8 @@ EVENTS, SAMPLES, MODELS = "events", "samples", "models"
 REJECTED = "rejected"
 """Events that were refused; for people, no process reads it."""
 MAX_ROWS = 4096
+MAX_BYTES = 64 << 20
+"""A read stops at either; it always gives what stands next."""
 
 
 class Rows(NamedTuple):
@@ -23,11 +25,14 @@ class Rows(NamedTuple):
 
 
 class LogError(Exception):
-    """The log did not do what was asked, and nothing of it."""
+    """The log did not do what was asked, and nothing of it (but see `LogAwayError`)."""
 
 
 class LogAwayError(LogError):
-    """The file is locked or no broker answers: the same may work later."""
+    """The file is locked or no broker answers: the same may work later.
+
+    A broker that fell silent may have taken the first rows of the append, or all of them.
+    """
 
 
 class LogFullError(LogError):
@@ -42,7 +47,15 @@ class Log(Protocol):
     """Offsets of a partition rise strictly and may have holes. Every method may raise LogError."""
 
     def partitions(self, topic: str) -> int:
-        """How many partitions the topic has."""
+        """How many partitions the topic has: the same for every process."""
+        ...
+
+    def add_partitions(self, topic: str, total: int) -> None:
+        """Have `total` partitions if there are fewer. `partition_of` then sends users elsewhere.
+
+        Raises:
+            ValueError: topic `models`, whose rows are one sequence.
+        """
         ...
 
     def append(
@@ -62,7 +75,11 @@ class Log(Protocol):
         end: int | None = None,
         max_rows: int = MAX_ROWS,
     ) -> Rows | None:
-        """The next rows with start <= offset < end, about `max_rows` at most; None: none yet."""
+        """The next rows with start <= offset < end, about `max_rows` at most; None: none yet.
+
+        Raises:
+            TrimmedError: rows from `start` on have been trimmed away; `begin` is what is left.
+        """
         ...
 
     def begin(self, topic: str, partition: int) -> int:
@@ -78,3 +95,15 @@ class Log(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+def check_growth(topic: str) -> None:
+    """Refuse to split the one topic that is a sequence."""
+    if topic == MODELS:
+        raise ValueError(f"topic {MODELS!r} is one sequence: it has one partition, always")
+
+
+def no_such(topic: str, partition: int, partitions: int) -> LogError:
+    return LogError(
+        f"{topic} has partitions 0 to {partitions - 1}; there is no {partition}: add_partitions"
+    )

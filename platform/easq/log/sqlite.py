@@ -1,49 +1,46 @@
 """The log in one SQLite file, for the processes of one machine (design: the log).
 
-A blob holds the rows of one append: (base offset, n, Arrow IPC). WAL: readers never wait for
-a writer; writers take turns with BEGIN IMMEDIATE.
+A blob holds the rows of one append: (base offset, n, Arrow IPC).
 """
 
 import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from easq.log.interface import MAX_ROWS, LogAwayError, LogError, LogFullError, Rows, TrimmedError
-from easq.log.ipc import from_bytes, to_bytes
+from easq.log.interface import MAX_BYTES, MAX_ROWS, Rows, TrimmedError, check_growth, no_such
+from easq.log.ipc import from_many, schema_bytes, to_bytes
+from easq.log.sqlite_file import EVERY_OTHER, SqliteFile
 
 BUSY_SECONDS = 10.0
-TABLES = """
-CREATE TABLE IF NOT EXISTS partition_end (
-    topic TEXT, partition INTEGER, first INTEGER NOT NULL, next INTEGER NOT NULL,
-    PRIMARY KEY (topic, partition)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS blob (
-    topic TEXT, partition INTEGER, base INTEGER, n INTEGER NOT NULL, rows BLOB NOT NULL,
-    PRIMARY KEY (topic, partition, base)
-);
-"""
+BLOBS_A_TURN = 512
+BYTES_A_TURN = 16 << 20
+PAGES_A_TURN = 2048
+"""Retention works in turns so short that writers get theirs in between."""
 
 
 class SqliteLog:
-    """A file that any number of processes and threads open; one connection a thread."""
+    """A file that any number of processes and threads open. Pickled, it is its address."""
 
     def __init__(self, path: Path, partitions: int = 1, busy_seconds: float = BUSY_SECONDS) -> None:
-        self.path, self._partitions, self.busy_seconds = path, partitions, busy_seconds
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._local = threading.local()
-        with _told():
-            # Before the first table, or retention never shrinks the file.
-            self._connection().execute("PRAGMA auto_vacuum = INCREMENTAL")
-            self._connection().execute("PRAGMA journal_mode = WAL")
-            self._connection().executescript(TABLES)
+        """`partitions` of each topic, if the file is made now; otherwise the file knows."""
+        self.path, self._made_with, self.busy_seconds = path.absolute(), partitions, busy_seconds
+        self._file = SqliteFile(self.path, partitions, busy_seconds)
+
+    def __reduce__(self) -> tuple[type["SqliteLog"], tuple[Path, int, float]]:
+        return SqliteLog, (self.path, self._made_with, self.busy_seconds)
 
     def partitions(self, topic: str) -> int:
-        return 1 if topic == "models" else self._partitions
+        with self._file.reading() as connection:
+            return _width(connection, topic)
+
+    def add_partitions(self, topic: str, total: int) -> None:
+        check_growth(topic)
+        with self._file.writing(durable=True) as connection:
+            if total > _width(connection, topic):
+                connection.execute("REPLACE INTO width VALUES (?, ?)", (topic, total))
 
     def append(
         self, topic: str, partition: int, rows: pa.Table, durable: bool = True
@@ -51,8 +48,8 @@ class SqliteLog:
         if not rows.num_rows:
             return np.zeros(0, np.int64)
         data, n = to_bytes(rows.combine_chunks()), rows.num_rows
-        with _told(), self._writing(durable) as connection:
-            base = self._bounds(connection, topic, partition)[1]
+        with self._file.writing(durable) as connection:
+            base = _bounds(connection, topic, partition)[1]
             connection.execute(
                 "INSERT INTO blob VALUES (?, ?, ?, ?, ?)", (topic, partition, base, n, data)
             )
@@ -71,112 +68,118 @@ class SqliteLog:
         end: int | None = None,
         max_rows: int = MAX_ROWS,
     ) -> Rows | None:
-        with _told():
-            connection = self._connection()
-            first, after = self._bounds(connection, topic, partition)
+        with self._file.reading() as connection:
+            first, after = _bounds(connection, topic, partition)
             if start < first:
                 raise TrimmedError(f"{topic}[{partition}] begins at {first}; {start} is trimmed")
             end = after if end is None else min(end, after)
+            if start >= end:
+                return None
             found = connection.execute(
                 "SELECT base, n, rows FROM blob WHERE topic = ? AND partition = ? AND base >= "
                 "(SELECT coalesce(max(base), 0) FROM blob WHERE topic = ? AND partition = ? "
-                "AND base <= ?) AND base < ? ORDER BY base",
-                (topic, partition, topic, partition, start, end),
+                "AND base <= ?) AND base < ? AND base + n > ? ORDER BY base",
+                (topic, partition, topic, partition, start, end, start),
             )
-            return _rows(found, start, end, max_rows)
+            with closing(found):
+                bases, data = _together(found, start, max_rows)
+        return _rows(bases, data, start, end) if data else None
 
     def begin(self, topic: str, partition: int) -> int:
-        with _told():
-            return self._bounds(self._connection(), topic, partition)[0]
+        with self._file.reading() as connection:
+            return _bounds(connection, topic, partition)[0]
 
     def end(self, topic: str, partition: int) -> int:
-        with _told():
-            return self._bounds(self._connection(), topic, partition)[1]
+        with self._file.reading() as connection:
+            return _bounds(connection, topic, partition)[1]
 
     def trim(self, topic: str, partition: int, before: int) -> None:
-        """Whole blobs go; the one that `before` falls into stays."""
-        with _told(), self._writing(durable=False) as connection:
-            first, after = self._bounds(connection, topic, partition)
-            key = (topic, partition, min(before, after))
-            connection.execute(
-                "DELETE FROM blob WHERE topic = ? AND partition = ? AND base + n <= ?", key
-            )
-            oldest = connection.execute(
-                "SELECT min(base) FROM blob WHERE topic = ? AND partition = ?", key[:2]
-            ).fetchone()[0]
-            connection.execute(
-                "UPDATE partition_end SET first = ? WHERE topic = ? AND partition = ?",
-                (max(first, after if oldest is None else oldest), topic, partition),
-            )
-        with _told():
-            self._connection().execute("PRAGMA incremental_vacuum").fetchall()
+        """Whole blobs go; the one that `before` falls into stays.
+
+        The file shrinks until a fifth of it is free at most: free pages are used again.
+        """
+        while self._forget(topic, partition, before):
+            pass
+        while self._shrink():
+            pass
 
     def close(self) -> None:
         """Close this thread's connection; another use opens it again."""
-        if (connection := getattr(self._local, "connection", None)) is not None:
-            connection.close()
-            self._local.connection = None
+        self._file.close()
 
-    def _connection(self) -> sqlite3.Connection:
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = sqlite3.connect(self.path, timeout=self.busy_seconds, isolation_level=None)
-            self._local.connection = connection
-        return connection
+    def _forget(self, topic: str, partition: int, before: int) -> bool:
+        """Forget the oldest blobs; whether some are left to forget."""
+        with self._file.writing(durable=False) as connection:
+            after = _bounds(connection, topic, partition)[1]
+            gone = connection.execute(
+                "SELECT base + n, length(rows) FROM blob WHERE topic = ? AND partition = ? "
+                "AND base + n <= ? ORDER BY base LIMIT ?",
+                (topic, partition, min(before, after), BLOBS_A_TURN),
+            ).fetchall()
+            if not gone:
+                return False
+            ends, sizes = zip(*gone, strict=True)
+            turn = int(np.searchsorted(np.cumsum(sizes), BYTES_A_TURN)) + 1
+            key = (ends[:turn][-1], topic, partition)
+            connection.execute(
+                "DELETE FROM blob WHERE base < ? AND topic = ? AND partition = ?", key
+            )
+            connection.execute(
+                "UPDATE partition_end SET first = ? WHERE topic = ? AND partition = ?", key
+            )
+        return turn < len(gone) or len(gone) == BLOBS_A_TURN
 
-    @contextmanager
-    def _writing(self, durable: bool) -> Iterator[sqlite3.Connection]:
-        connection = self._connection()
-        connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield connection
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-
-    def _bounds(
-        self, connection: sqlite3.Connection, topic: str, partition: int
-    ) -> tuple[int, int]:
-        found = connection.execute(
-            "SELECT first, next FROM partition_end WHERE topic = ? AND partition = ?",
-            (topic, partition),
-        ).fetchone()
-        return found if found is not None else (0, 0)
+    def _shrink(self) -> bool:
+        """Give free pages back to the disk; whether there are many more."""
+        with self._file.reading() as connection:
+            pages = connection.execute("PRAGMA page_count").fetchone()[0]
+            free = connection.execute("PRAGMA freelist_count").fetchone()[0]
+        turn = min(PAGES_A_TURN, free - pages // 5)
+        if turn > 0:
+            self._file.vacuum(turn)
+        return turn == PAGES_A_TURN
 
 
-def _rows(found: sqlite3.Cursor, start: int, end: int, max_rows: int) -> Rows | None:
-    """Cut and join blobs until there are enough rows or the schema changes."""
+def _width(connection: sqlite3.Connection, topic: str) -> int:
+    return connection.execute(
+        "SELECT partitions FROM width WHERE topic IN (?, ?) ORDER BY topic = ? LIMIT 1",
+        (topic, EVERY_OTHER, EVERY_OTHER),
+    ).fetchone()[0]
+
+
+def _bounds(connection: sqlite3.Connection, topic: str, partition: int) -> tuple[int, int]:
+    """The oldest offset kept and the next one to give."""
+    found = connection.execute(
+        "SELECT first, next FROM partition_end WHERE topic = ? AND partition = ?",
+        (topic, partition),
+    ).fetchone()
+    if found is not None:
+        return found
+    width = _width(connection, topic)
+    if not 0 <= partition < width:
+        raise no_such(topic, partition, width)
+    return 0, 0
+
+
+def _together(
+    found: sqlite3.Cursor, start: int, max_rows: int
+) -> tuple[list[np.ndarray], list[bytes]]:
+    """Offsets and bytes of blobs of one schema, until there are enough of them."""
     offsets: list[np.ndarray] = []
-    tables: list[pa.Table] = []
-    taken = 0
-    for base, n, data in found:
-        low, high = max(start, base), min(end, base + n)
-        if low >= high:
-            continue
-        table = from_bytes(data).slice(low - base, high - low)
-        if tables and table.schema != tables[0].schema:
+    data: list[bytes] = []
+    rows = size = 0
+    for base, n, blob in found:
+        if data and schema_bytes(blob) != schema_bytes(data[0]):
             break
-        offsets.append(np.arange(low, high))
-        tables.append(table)
-        taken += high - low
-        if taken >= max_rows:
+        offsets.append(np.arange(base, base + n))
+        data.append(blob)
+        rows, size = rows + base + n - max(base, start), size + len(blob)
+        if rows >= max_rows or size >= MAX_BYTES:
             break
-    return Rows(np.concatenate(offsets), pa.concat_tables(tables)) if tables else None
+    return offsets, data
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """SQLite's errors in the log's words."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise LogAwayError(f"the log's file is locked: {error}") from error
-        if error.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE):
-            raise LogFullError(f"the log's disk is full: {error}") from error
-        raise LogError(str(error)) from error
-    except sqlite3.DatabaseError as error:
-        raise LogError(str(error)) from error
+def _rows(bases: list[np.ndarray], data: list[bytes], start: int, end: int) -> Rows:
+    offsets = np.concatenate(bases)
+    low, high = np.searchsorted(offsets, [start, end])
+    return Rows(offsets[low:high], from_many(data).slice(low, high - low))
