@@ -40,8 +40,8 @@ class GateConfig(BaseModel):
     max_requests: int = Field(default=50_000, ge=2)
     """With so many it is decided, however wide the interval."""
     min_answers: int = Field(default=500, ge=2)
-    """Satisfied and Dissatisfied in the reservoir; with fewer, satisfaction is not judged."""
-    satisfaction_margin: float = Field(default=0.02, ge=0)
+    """In the reservoir; with fewer, or a tenth of them of one kind, satisfaction is not judged."""
+    satisfaction_margin: float = Field(default=0.01, ge=0)
     """A fall of pair accuracy that is surely larger blocks."""
     sureness: float = Field(default=2.0, gt=0)
     """Standard errors on either side of an interval: 2 are 95 %."""

@@ -66,7 +66,7 @@ def pooled_accuracy(a: Answered, b: Answered, min_answers: int) -> Interval | No
     decided = a.answer != Answer.UNCERTAIN
     satisfied = a.answer[decided] == Answer.SATISFIED
     fewest = min(satisfied.sum(), (~satisfied).sum())
-    if len(satisfied) < min_answers or fewest < min_answers / 10:
+    if len(decided) < min_answers or fewest < min_answers / 10:
         return None
     difference = _placements(a.percentile[decided], satisfied) - _placements(
         b.percentile[decided], satisfied
