@@ -13,7 +13,7 @@ from easq.artefact import TRAINING_ONLY
 from easq.encoding import Inputs, encode
 from easq.events import BEHAVIOURS, Answer
 from easq.features import FeatureSpec
-from easq.gate import Exam, GateConfig, Scored, Verdict, decide
+from easq.gate import Exam, GateConfig, Scored, Verdict, behaviour_change, decide
 from easq.gate_figures import weight_facts
 from easq.gate_samples import last_answered
 from easq.history import Window
@@ -220,3 +220,39 @@ def test_bad_versions_are_blocked_and_good_ones_pass(champion):
 @pytest.mark.timeout(900)
 def test_twenty_bad_and_twenty_good_versions(champion):
     check(champion, bad=5, good=20)
+
+
+def scrambled(champion: Trained, share: float, rng: np.random.Generator) -> Scored:
+    """The champion, but a share of the requests in random order."""
+    request = champion.exam.newest.request
+    lost = rng.random(request[-1] + 1) < share
+    newest = np.where(lost[request], rng.normal(size=len(request)), champion.standing.newest)
+    return champion.standing._replace(newest=newest)
+
+
+def lost_when_stopped(champion: Trained, seed: int) -> float:
+    """A chain of versions that each lose 0.2 %: the true loss of the last one that passed."""
+    rng = np.random.default_rng(seed)
+    all_lost = scrambled(champion, 1.0, rng).newest
+    loss = -behaviour_change(champion.exam.newest, all_lost, champion.standing.newest).mean
+    live = champion.standing
+    for step in range(1, 20):
+        candidate = scrambled(champion, step * 0.002 / loss, rng)
+        if not decide(CONFIG, champion.exam, candidate, live, champion.standing).promotes:
+            return (step - 1) * 0.002
+        live = candidate
+    return 1.0
+
+
+def test_a_chain_of_small_losses_is_stopped_before_one_per_cent_is_lost(champion):
+    losses = [lost_when_stopped(champion, seed) for seed in range(4)]
+    print("lost when stopped:", losses)
+    assert max(losses) < 0.01
+    assert max(losses) > 0  # a single loss of 0.2 % is no reason
+
+
+@pytest.mark.soak
+def test_forty_such_chains(champion):
+    losses = np.array([lost_when_stopped(champion, 100 + seed) for seed in range(40)])
+    print("lost when stopped:", dict(zip(*np.unique(losses, return_counts=True), strict=True)))
+    assert (losses < 0.01).all()
