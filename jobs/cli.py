@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from jobs.demo import demo
+from jobs.gate import gate, rollback
 from jobs.import_kuairand import import_kuairand
 from jobs.problems import sentence
 from jobs.simulate import simulate
@@ -25,6 +26,8 @@ IMPORT.command("kuairand")(import_kuairand)
 COMMANDS.command()(simulate)
 COMMANDS.command()(train)
 COMMANDS.command()(demo)
+COMMANDS.command()(gate)
+COMMANDS.command()(rollback)
 
 
 def app() -> None:

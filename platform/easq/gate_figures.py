@@ -48,9 +48,7 @@ def norm_growth(weights: WeightFacts, other: WeightFacts) -> tuple[str, float]:
     return max(growth.items(), key=lambda item: item[1], default=("nothing", 1.0))
 
 
-def clustered_mean(
-    values: Float[np.ndarray, "list"], unit: Shaped[np.ndarray, "list"]
-) -> Interval:
+def clustered_mean(values: Float[np.ndarray, "list"], unit: Shaped[np.ndarray, "list"]) -> Interval:
     """The mean over lists, with an error that lets the lists of a user hang together."""
     mean = float(values.mean())
     return Interval(mean, _error((values - mean) / len(values), unit))

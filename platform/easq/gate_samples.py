@@ -2,7 +2,6 @@
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from easq.features import FeatureSpec
 from easq.log.interface import MAX_ROWS, SAMPLES, Log
@@ -52,7 +51,7 @@ class GateSamples:
             self.next[partition] = start
 
     def _add(self, samples: pa.Table) -> None:
-        behaviour = samples.filter(pc.equal(samples.column("kind"), BEHAVIOUR_SAMPLE))
+        behaviour = samples.filter(pa.array(samples.column("kind").to_numpy() == BEHAVIOUR_SAMPLE))
         newest = pa.concat_tables([self.newest, behaviour]).combine_chunks()
         self.newest = newest.slice(max(newest.num_rows - self.most_requests, 0))
         self._keep_answers(samples)
@@ -81,7 +80,7 @@ class GateSamples:
 
     def _samples(self, rows: pa.Table) -> pa.Table:
         """Without the marks of empty windows."""
-        return rows.filter(pc.greater(rows.column("window_rows"), 0)).select(self.columns)
+        return rows.filter(pa.array(rows.column("window_rows").to_numpy() > 0)).select(self.columns)
 
 
 def ends(log: Log) -> dict[int, int]:

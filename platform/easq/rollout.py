@@ -1,12 +1,11 @@
 """From a gated version to all replicas in stages, and back when a guard is breached (design §8).
 
-Decisions are pure; `announce` and `newest_rollout` are the two effects, on topic `models`.
+Decisions are pure; what reads and writes topic `models` takes the log.
 """
 
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
 from easq.announcements import ANNOUNCEMENT, ROLLOUT, Rollout
@@ -48,9 +47,7 @@ class Observations(NamedTuple):
     latency_ratio: float | None = None
 
 
-def first_stage(
-    config: RolloutConfig, version: int, previous: int | None, reason: str
-) -> Rollout:
+def first_stage(config: RolloutConfig, version: int, previous: int | None, reason: str) -> Rollout:
     """The canary; a version that has nothing before it goes to all at once."""
     canary = config.waves[0] if previous is not None and config.waves else None
     return Rollout(version=version, previous=previous, ranks_below=canary, reason=reason)
@@ -85,10 +82,9 @@ def announce(log: Log, rollout: Rollout, now_ms: int) -> None:
     log.append(MODELS, 0, pa.Table.from_pylist([row], schema=ANNOUNCEMENT))
 
 
-def newest_rollout(log: Log, since: int | None = None) -> Rollout | None:
-    """The last rollout at or after an offset, read backwards; None: there is none."""
+def newest_rollout(log: Log) -> Rollout | None:
+    """The last rollout, read backwards; None: there is none."""
     begin, end = log.begin(MODELS, 0), log.end(MODELS, 0)
-    begin = begin if since is None else max(begin, since)
     while end > begin:
         start = max(end - BLOCK, begin)
         if found := _rollouts(log, start, end):
@@ -97,12 +93,27 @@ def newest_rollout(log: Log, since: int | None = None) -> Rollout | None:
     return None
 
 
+class RolloutTail:
+    """The newest rollout, followed without reading anything twice."""
+
+    def __init__(self, log: Log) -> None:
+        self.log, self.next = log, log.end(MODELS, 0)
+        self.newest = newest_rollout(log)
+
+    def look(self) -> Rollout | None:
+        start, end = max(self.next, self.log.begin(MODELS, 0)), self.log.end(MODELS, 0)
+        if found := _rollouts(self.log, start, end):
+            self.newest = found[-1]
+        self.next = end
+        return self.newest
+
+
 def _rollouts(log: Log, start: int, end: int) -> list[Rollout]:
     found: list[Rollout] = []
     while (rows := log.read(MODELS, 0, start, end)) is not None:
         start = int(rows.offsets[-1]) + 1
-        ours = rows.table.filter(pc.equal(rows.table.column("kind"), ROLLOUT))
-        found += [Rollout.model_validate_json(b) for b in ours.column("body").to_pylist()]
+        said = zip(*(rows.table.column(name).to_pylist() for name in ("kind", "body")), strict=True)
+        found += [Rollout.model_validate_json(body) for kind, body in said if kind == ROLLOUT]
     return found
 
 

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from easq.announcements import Rollout
 from easq.events import IMPRESSION
@@ -12,23 +11,32 @@ from easq.log.interface import EVENTS, Log
 from easq.log.ipc import from_bytes
 from easq.rollout import Observations
 
-MOST_SCORES = 200_000
-"""Of each version: enough for a mean and a spread."""
-
 
 class Seen(NamedTuple):
-    """Requests of one version."""
+    """Requests of one version, and moments of their finite scores."""
 
-    requests: int
-    bad: int
-    scores: np.ndarray  # finite ones, [n]
+    requests: int = 0
+    bad: int = 0
+    scores: int = 0
+    total: float = 0.0
+    squares: float = 0.0
 
-    def __add__(self, other: "Seen") -> "Seen":  # pyright: ignore[reportIncompatibleMethodOverride]
-        scores = np.concatenate([self.scores, other.scores])[-MOST_SCORES:]
-        return Seen(self.requests + other.requests, self.bad + other.bad, scores)
+    def and_also(self, other: "Seen") -> "Seen":
+        return Seen(
+            self.requests + other.requests,
+            self.bad + other.bad,
+            self.scores + other.scores,
+            self.total + other.total,
+            self.squares + other.squares,
+        )
 
+    @property
+    def mean(self) -> float:
+        return self.total / self.scores
 
-NOTHING = Seen(0, 0, np.zeros(0))
+    @property
+    def spread(self) -> float:
+        return max(self.squares / self.scores - self.mean**2, 0.0) ** 0.5
 
 
 class RolloutWatch:
@@ -37,7 +45,7 @@ class RolloutWatch:
     def __init__(self, log: Log, stage: Rollout) -> None:
         self.log, self.stage = log, stage
         self.next = {p: log.end(EVENTS, p) for p in range(log.partitions(EVENTS))}
-        self.new = self.before = NOTHING
+        self.new = self.before = Seen()
 
     def look(self, seconds: float) -> Observations:
         """What has been seen until now, `seconds` after the stage began."""
@@ -49,27 +57,28 @@ class RolloutWatch:
         return compared(self.new, self.before, seconds)
 
     def _add(self, events: pa.Table) -> None:
-        ours = events.filter(pc.equal(events.column("kind"), IMPRESSION))
-        for data in ours.column("impression").to_pylist():
+        shown = events.filter(pa.array(events.column("kind").to_numpy() == IMPRESSION))
+        for data in shown.column("impression").to_pylist():
             impression = from_bytes(data)
             version = impression.column("model_version")[0].as_py()
             if version == self.stage.version:
-                self.new += seen_of(impression)
+                self.new = self.new.and_also(seen_of(impression))
             elif version == self.stage.previous:
-                self.before += seen_of(impression)
+                self.before = self.before.and_also(seen_of(impression))
 
 
 def seen_of(impression: pa.Table) -> Seen:
     """One request as it was ranked."""
     scores = impression.column("score").combine_chunks().flatten().to_numpy()
-    finite = np.isfinite(scores)
-    return Seen(1, int(not finite.all()), scores[finite].astype(np.float64))
+    good = scores[np.isfinite(scores)].astype(np.float64)
+    bad = int(len(good) < len(scores))
+    return Seen(1, bad, len(good), float(good.sum()), float(good @ good))
 
 
 def compared(new: Seen, before: Seen, seconds: float) -> Observations:
-    """Drift is measured once both versions have ranked something, which the last wave ends."""
+    """Drift is measured where both versions have ranked something, as they do while they share."""
     shift = spread = None
-    if len(new.scores) and len(before.scores) and (width := float(before.scores.std())) > 0:
-        shift = float(new.scores.mean() - before.scores.mean()) / width
-        spread = float(new.scores.std()) / width
+    if new.scores and before.scores and before.spread > 0:
+        shift = (new.mean - before.mean) / before.spread
+        spread = new.spread / before.spread
     return Observations(seconds, new.requests, new.bad, shift, spread)

@@ -111,9 +111,7 @@ def champion(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     exam = Exam(flatten(newest), flatten(answered))
     inputs = encoded(spec, newest), encoded(spec, answered)
     standing = scored(learner, 1, inputs)
-    return Trained(
-        checkpoint, config, spec, samples.slice(LEARNT, MORE), exam, inputs, standing
-    )
+    return Trained(checkpoint, config, spec, samples.slice(LEARNT, MORE), exam, inputs, standing)
 
 
 def encoded(spec: FeatureSpec, samples: pa.Table) -> list[Inputs]:
