@@ -101,9 +101,8 @@ class Gatekeeper:
 
     def _judge(self, judgement: Judgement) -> None:
         champion = aliased(self.uri, self.model_name, CHAMPION)
-        anchor = aliased(self.uri, self.model_name, ANCHOR) or champion
         candidate = judgement.candidate
-        if (verdict := judgement.look(champion, anchor)) is None:
+        if (verdict := judgement.look(champion, self._anchor(champion))) is None:
             return
         self.judgement = None
         tell = log.info if verdict.promotes else log.warning
@@ -111,6 +110,13 @@ class Gatekeeper:
         tag(self.uri, candidate, verdict_tags(verdict))
         if verdict.promotes:
             self._roll_out(candidate, champion, verdict.reason)
+
+    def _anchor(self, champion: Version | None) -> Version | None:
+        """The pinned version; the first champion is pinned."""
+        anchor = aliased(self.uri, self.model_name, ANCHOR)
+        if anchor is None and champion is not None:
+            point(self.uri, champion, ANCHOR)
+        return anchor or champion
 
     def _roll_out(self, candidate: Version, champion: Version | None, reason: str) -> None:
         newest, previous = self.tail.newest, champion and champion.version
@@ -127,8 +133,7 @@ class Gatekeeper:
         if stage.ranks_below is None:
             # The alias first: without a stage of its own, a replica follows the alias.
             point(self.uri, version, CHAMPION)
-            if aliased(self.uri, self.model_name, ANCHOR) is None:
-                point(self.uri, version, ANCHOR)
+            self._anchor(version)
             self._announce(stage)
             self._end(version, "done")
             return

@@ -10,12 +10,15 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.context import _get_global_client
 
+from easq.log.connect import open_log
 from easq.registry import champion, fetch
+from easq.registry_aliases import numbered
 from easq.version_cache import evict
 from serving.api import build_api
 from serving.config import ServingSettings
 from serving.refresh import Refresher
 from serving.replica import RankerReplica
+from serving.rollout import FollowedRollout, RolloutWatcher
 
 
 @serve.deployment(
@@ -31,14 +34,24 @@ from serving.replica import RankerReplica
 class RankerDeployment:
     def __init__(self, settings: ServingSettings) -> None:
         settings.check_exposure(_serve_host())
+        uri, model = settings.tracking_uri, settings.model_name
+        rollout = FollowedRollout(
+            lambda: serve.get_replica_context().rank.rank,
+            lambda: champion(uri, model),
+            lambda number: numbered(uri, model, number),
+        )
         refresher = Refresher(
-            lambda: champion(settings.tracking_uri, settings.model_name),
+            rollout.target,
             lambda version: fetch(settings.tracking_uri, version, settings.cache_dir),
             lambda: evict(settings.cache_dir),
             settings.poll_seconds,
         )
         name = serve.get_replica_context().replica_id.unique_id
         self.replica = RankerReplica(settings, refresher, name)
+        if settings.log_uri is not None:
+            seconds = settings.rollout_seconds
+            models = open_log(settings.log_uri)
+            RolloutWatcher(models, rollout, refresher.wake, seconds).start()
         refresher.start()
 
     def __serve_build_asgi_app__(self) -> FastAPI:

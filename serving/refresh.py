@@ -28,6 +28,8 @@ class Refresher:
 
     A registry that fails keeps the live version; a version that fails its checks is refused
     once and for all, until another becomes champion. Each change is logged once.
+    `champion` may name another version while a rollout or a rollback says so (rollout.py);
+    `wake` makes it look at once. The version before stays in memory, to go back without a load.
     `evict` is called after a swap: older versions on this machine may go.
     """
 
@@ -41,9 +43,10 @@ class Refresher:
         self.champion, self.fetch, self.evict = champion, fetch, evict
         self.poll_seconds = poll_seconds
         self.live: Live | None = None
+        self.previous: Live | None = None
         self.report = RefreshReport()
         self.refused: Refused | None = None
-        self._stop = threading.Event()
+        self._stop, self._woken = threading.Event(), threading.Event()
         self.thread = threading.Thread(target=self._run, name="refresh", daemon=True)
 
     def start(self) -> None:
@@ -51,11 +54,17 @@ class Refresher:
 
     def stop(self) -> None:
         self._stop.set()
+        self.wake()
+
+    def wake(self) -> None:
+        """Look now instead of at the next turn."""
+        self._woken.set()
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            self._woken.clear()
             self.look()
-            self._stop.wait(self.poll_seconds)
+            self._woken.wait(self.poll_seconds)
 
     def look(self) -> None:
         """Ask once who is champion, and serve it if it is another and good."""
@@ -75,15 +84,22 @@ class Refresher:
             return None
         if self.refused is not None and target == self.refused.version:
             return self.refused.problem
+        if self.previous is not None and target == self.previous.version:
+            self._swap(self.previous)
+            return None
         try:
             ranker = load_ranker(self.fetch(target))
         except ValueError as error:
             self.refused = Refused(target, f"version {target.version} is refused: {error}")
             return self.refused.problem
-        self.live = Live.of(ranker, target, time.time_ns() // 1_000_000)
-        log.info("serving version %d of %s", target.version, target.name)
+        self._swap(Live.of(ranker, target, time.time_ns() // 1_000_000))
         self.evict()
         return None
+
+    def _swap(self, following: Live) -> None:
+        target = following.version
+        self.live, self.previous = following, self.live
+        log.info("serving version %d of %s", target.version, target.name)
 
     def _note(self, target: Version | None, problem: str | None) -> None:
         if problem != self.report.problem and problem is not None:
