@@ -48,9 +48,9 @@ class RankerDeployment:
         )
         name = serve.get_replica_context().replica_id.unique_id
         self.replica = RankerReplica(settings, refresher, name)
-        if settings.log_uri is not None:
+        if settings.log is not None:
             seconds = settings.rollout_seconds
-            models = open_log(settings.log_uri)
+            models = open_log(settings.log)
             RolloutWatcher(models, rollout, refresher.wake, seconds).start()
         refresher.start()
 

@@ -24,8 +24,8 @@ class ServingSettings(BaseSettings):
     """MLflow's registry; a database by its absolute path."""
     model_name: str = "easq-ranker"
     """Registered model whose champion is served."""
-    log_uri: str | None = None
-    """The log, whose rollout records replicas follow; without it they follow the champion."""
+    log: str | None = None
+    """Address of the log, whose rollout records are followed; none: the champion alone is."""
     rollout_seconds: float = Field(default=0.2, gt=0)
     """How often a replica looks for a rollout or a rollback."""
     poll_seconds: float = Field(default=2.0, gt=0)

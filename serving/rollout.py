@@ -26,8 +26,11 @@ class Target(NamedTuple):
     follow_deltas: bool
 
 
-def target_version(rank: int, newest: Rollout | None) -> Target:
+def target_version(rank: int, newest: Rollout | None, followed: bool = True) -> Target:
     """What the newest rollout means for the replica of a rank.
+
+    `followed`: whether it followed deltas before this record. Who waits for its wave goes on as
+    before: after a rollback the lane stays closed until the new version comes.
 
     A rollout that has reached all has nothing left to say: the alias was moved before, and
     whoever moves it later is followed. A rollback names its target for good, with or without
@@ -37,8 +40,9 @@ def target_version(rank: int, newest: Rollout | None) -> Target:
         return Target(None, True)
     if newest.ranks_below is None:
         return Target(None if newest.follow_deltas else newest.version, newest.follow_deltas)
-    taken = newest.version if rank < newest.ranks_below else newest.previous
-    return Target(taken, newest.follow_deltas)
+    if rank < newest.ranks_below:
+        return Target(newest.version, newest.follow_deltas)
+    return Target(newest.previous, followed)
 
 
 class FollowedRollout:
@@ -58,16 +62,19 @@ class FollowedRollout:
     ) -> None:
         self.rank, self.champion, self.lookup = rank, champion, lookup
         self.newest: Rollout | None = None
+        self.followed = True
         self.known: dict[int, Version] = {}
 
     @property
     def follow_deltas(self) -> bool:
-        return target_version(self.rank(), self.newest).follow_deltas
+        """Whether deltas may be applied to the target."""
+        return target_version(self.rank(), self.newest, self.followed).follow_deltas
 
     def told(self, record: Rollout) -> bool:
         """Remember a record; whether it is news."""
         if record == self.newest:
             return False
+        self.followed = self.follow_deltas
         self.newest = record
         return True
 

@@ -44,7 +44,8 @@ class GateSamples:
     def take(self) -> None:
         """Add what the log has gained; whole windows come in one append, so rows are enough."""
         for partition in range(self.log.partitions(SAMPLES)):
-            start = self.next.get(partition, self.log.begin(SAMPLES, partition))
+            begin = self.log.begin(SAMPLES, partition)
+            start = max(self.next.get(partition, begin), begin)
             while (rows := self.log.read(SAMPLES, partition, start)) is not None:
                 start = int(rows.offsets[-1]) + 1
                 self._add(self._samples(rows.table))
@@ -79,7 +80,9 @@ class GateSamples:
         return pa.concat_tables(parts)
 
     def _samples(self, rows: pa.Table) -> pa.Table:
-        """Without the marks of empty windows."""
+        """Without the marks of empty windows, and without samples of other features."""
+        if not set(self.columns) <= set(rows.column_names):
+            return self.answers.slice(0, 0)
         return rows.filter(pa.array(rows.column("window_rows").to_numpy() > 0)).select(self.columns)
 
 

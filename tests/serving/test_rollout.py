@@ -31,6 +31,17 @@ def test_rank_and_record_decide(rank, newest, target):
     assert target_version(rank, newest) == target
 
 
+def test_who_waits_for_its_wave_after_a_rollback_goes_on_without_deltas():
+    rollout = FollowedRollout(lambda: 1, lambda: None, lambda number: pytest.fail("not asked"))
+    assert rollout.follow_deltas
+    rollout.told(rolled_back(7, 6, "breach"))
+    assert not rollout.follow_deltas
+    rollout.told(CANARY)
+    assert not rollout.follow_deltas
+    rollout.told(CANARY.model_copy(update={"ranks_below": 2}))
+    assert rollout.follow_deltas
+
+
 @pytest.fixture
 def rollout(shelf) -> FollowedRollout:
     """Of rank 0, on the shelf; versions by number are those that were published."""

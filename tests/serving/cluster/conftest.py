@@ -72,7 +72,7 @@ def serving(tmp_path: Path) -> Serving:
         log_uri = f"sqlite:///{tmp_path / 'log.db'}"
         settings = {
             "EASQ_TRACKING_URI": tracking_uri,
-            "EASQ_LOG_URI": log_uri,
+            "EASQ_LOG": log_uri,
             "EASQ_MODEL_NAME": "easq",
             "EASQ_CACHE_DIR": str(tmp_path / "cache"),
             "EASQ_STATE_FILE": str(state),
