@@ -37,7 +37,7 @@ def gate(
     tracking: TrackingUri,
     model: ModelName = MODEL,
     cache: Annotated[Path, typer.Option(help="Fetched versions.")] = Path(".easq/versions"),
-    config: Annotated[Path | None, typer.Option(help="TOML: [gate] and [rollout].")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML, tables gate and rollout.")] = None,
     pin: Annotated[
         int | None, typer.Option(help="Pin this version as the anchor, and end.")
     ] = None,
@@ -58,13 +58,13 @@ def gate(
 
 
 def keep(keeper: Gatekeeper, stopping: threading.Event) -> None:
-    """Look until told to stop; what is away is waited for, and told once."""
+    """Look until told to stop; what is away or damaged is waited for, and told once."""
     troubled = False
     while not stopping.wait(POLL_SECONDS):
         try:
             keeper.look()
             troubled = False
-        except (MlflowError, LogError) as error:
+        except (MlflowError, LogError, ValueError) as error:
             if not troubled:
                 logging.warning("no version is judged until this is over: %s", error)
             troubled = True

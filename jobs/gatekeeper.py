@@ -80,10 +80,10 @@ class Gatekeeper:
     def _begin(self, candidate: Version) -> None:
         champion = aliased(self.uri, self.model_name, CHAMPION)
         tags = tags_of(self.uri, candidate)
+        if ROLLED_OUT in tags or tags.get(VERDICT) == "blocked":
+            return
         if candidate == champion:
             self._complete(candidate)
-        elif ROLLED_OUT in tags or tags.get(VERDICT) == "blocked":
-            return
         elif VERDICT in tags:
             self._roll_out(candidate, champion, tags.get(REASON, ""))
         else:
@@ -98,6 +98,7 @@ class Gatekeeper:
         stage = self.tail.newest
         if stage and stage.version == champion.version and stage.ranks_below is not None:
             self._announce(stage.model_copy(update={"ranks_below": None}))
+        self._end(champion, "done")
 
     def _judge(self, judgement: Judgement) -> None:
         champion = aliased(self.uri, self.model_name, CHAMPION)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from easq.artefact import ServedRanker, load_ranker
@@ -35,7 +36,10 @@ class Contestant:
     def __init__(self, uri: str, version: Version, cache: Path) -> None:
         files = fetch(uri, version, cache)
         self.version = version
-        self.facts: WeightFacts = weight_facts(load_file(files / "ranker.safetensors"))
+        try:
+            self.facts: WeightFacts = weight_facts(load_file(files / "ranker.safetensors"))
+        except SafetensorError as error:
+            raise ValueError(f"version {version.version} cannot be read: {error}") from error
         self.files, self._ranker = files, None
 
     @property

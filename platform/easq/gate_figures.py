@@ -1,5 +1,6 @@
 """The gate's figures: paired differences with standard errors over users, and weights' norms."""
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -50,6 +51,8 @@ def norm_growth(weights: WeightFacts, other: WeightFacts) -> tuple[str, float]:
 
 def clustered_mean(values: Float[np.ndarray, "list"], unit: Shaped[np.ndarray, "list"]) -> Interval:
     """The mean over lists, with an error that lets the lists of a user hang together."""
+    if not len(values):
+        return Interval(0.0, math.inf)
     mean = float(values.mean())
     return Interval(mean, _error((values - mean) / len(values), unit))
 
@@ -95,6 +98,8 @@ def _placements(
 
 
 def _error(influence: np.ndarray, unit: np.ndarray) -> float:
+    """Nothing is sure about one user."""
     _, of = np.unique(unit, return_inverse=True)
-    units = of.max() + 1
-    return float(np.sqrt((np.bincount(of, influence) ** 2).sum() * units / max(units - 1, 1)))
+    if (units := of.max() + 1) < 2:
+        return math.inf
+    return float(np.sqrt((np.bincount(of, influence) ** 2).sum() * units / (units - 1)))

@@ -22,8 +22,8 @@ from easq.log.sqlite import SqliteLog
 from easq.model.build import build_ranker
 from easq.model.config import ModelConfig
 from easq.model.embedding import EmbeddingTables
-from easq.registry import ANCHOR, CANDIDATE, Version, aliased, champion, publish
-from easq.registry_aliases import tags_of
+from easq.registry import ANCHOR, CANDIDATE, CHAMPION, Version, aliased, champion, publish
+from easq.registry_aliases import point, tags_of
 from easq.rollout import RolloutConfig, newest_rollout
 from easq.samples import SEALED, impression_schema
 from easq.train.checkpoint import Position
@@ -182,6 +182,15 @@ def test_a_gate_that_was_killed_goes_on_with_the_rollout(place, first):
     assert champion(place.uri, NAME) == second
     keeper.look()
     assert newest_rollout(place.log).version == 2
+
+
+def test_a_gate_that_was_killed_after_the_alias_moved_tells_all_replicas(place, first):
+    second, _ = judged_and_on_the_canary(place)
+    point(place.uri, second, CHAMPION)
+    place.keeper().look()
+    told = newest_rollout(place.log)
+    assert (told.version, told.ranks_below) == (2, None)
+    assert tags_of(place.uri, second)[ROLLED_OUT] == "done"
 
 
 def test_a_gate_that_was_killed_while_it_waited_counts_from_the_same_sample(place, first):

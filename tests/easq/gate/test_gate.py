@@ -27,6 +27,11 @@ def test_the_error_of_a_mean_treats_each_users_lists_as_one():
     assert together.error == pytest.approx(0.5)  # two users, 0.5 apart from the mean each
 
 
+def test_nothing_is_sure_about_one_user_or_none():
+    assert clustered_mean(np.array([0.1, 0.2]), np.zeros(2)).error == np.inf
+    assert clustered_mean(np.zeros(0), np.zeros(0)).error == np.inf
+
+
 def answers(place: list[float], given: list[Answer]) -> Answered:
     return Answered(np.arange(len(place)), np.array(place), np.array(given))
 

@@ -220,6 +220,26 @@ def test_twenty_bad_and_twenty_good_versions(champion):
     check(champion, bad=5, good=20)
 
 
+def test_without_enough_answers_behaviour_and_the_anchor_decide(champion):
+    config, same = GateConfig(min_answers=100_000), champion.standing
+    verdict = decide(config, champion.exam, same, same, same)
+    assert verdict.outcome == "not_enough_evidence"
+    assert verdict.promotes
+    worse = scrambled(champion, 1.0, np.random.default_rng(0))
+    verdict = decide(config, champion.exam, worse, same, same)
+    assert verdict.outcome == "blocked"
+    assert not verdict.promotes
+
+
+def test_one_score_that_is_no_number_blocks(champion):
+    newest = champion.standing.newest.copy()
+    newest[-1] = np.nan
+    spoilt = champion.standing._replace(newest=newest)
+    verdict = decide(CONFIG, champion.exam, spoilt, champion.standing, champion.standing)
+    assert verdict.outcome == "blocked"
+    assert verdict.reason == "it gives scores that are not finite"
+
+
 def scrambled(champion: Trained, share: float, rng: np.random.Generator) -> Scored:
     """The champion, but a share of the requests in random order."""
     request = champion.exam.newest.request
