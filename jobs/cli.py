@@ -10,6 +10,7 @@ from rich.console import Console
 
 from jobs.demo import demo
 from jobs.drain import drain
+from jobs.gate import gate, rollback
 from jobs.import_kuairand import import_kuairand
 from jobs.join import join
 from jobs.problems import sentence
@@ -35,6 +36,8 @@ COMMANDS.command()(demo)
 COMMANDS.command()(up)
 COMMANDS.command()(status)
 COMMANDS.command()(viewers)
+COMMANDS.command()(gate)
+COMMANDS.command()(rollback)
 
 
 def app() -> None:

@@ -37,7 +37,7 @@ class LoopSettings(BaseModel):
 
 
 class Loop:
-    """MLflow, joiner, serving and training as supervised parts.
+    """MLflow, joiner, serving, training, and perhaps a gate, as supervised parts.
 
     Raises:
         ValueError: the configuration names no log or no tracking.
@@ -56,6 +56,7 @@ class Loop:
         self.log, self.tracking = config.stream.log, config.tracking
         self.url, self.mlflow_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
         parts = [self._mlflow(), self._join(), self._serving(), self._train()]
+        parts += [self._gate()] if self.tracking.gate else []
         self.supervisor = Supervisor(parts, folder)
 
     def start(self, *names: str) -> None:
@@ -121,6 +122,16 @@ class Loop:
 
     def _train(self) -> Part:
         return Part("train", ["jobs.train", str(self.config_file)], {}, DRAIN_SECONDS)
+
+    def _gate(self) -> Part:
+        options = {
+            "log": self.log,
+            "tracking": self.tracking.uri,
+            "model": self.tracking.model_name,
+            "cache": self.folder / "versions",
+        }
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        return Part("gate", ["jobs.cli", "gate", *words], {"OMP_NUM_THREADS": "1"})
 
 
 def wait_until_ready(loop: Loop, seconds: float = 180.0) -> None:

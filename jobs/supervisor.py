@@ -60,6 +60,9 @@ class Supervised:
         if (status := self.process.poll()) is None:
             return None
         self._end_group()
+        if status == 0:  # it has done what it had to do, such as training that was drained
+            self.process, self.wanted = None, False
+            return f"{self.part.name} has ended in good order and stays so"
         self.pause = (
             FIRST_PAUSE_SECONDS
             if now - self.started > SETTLED_SECONDS

@@ -14,6 +14,7 @@ from ray.serve.context import _get_global_client
 
 from easq.log.connect import open_log
 from easq.registry import champion, fetch
+from easq.registry_aliases import numbered
 from easq.version_cache import evict
 from serving.api import build_api
 from serving.config import ServingSettings
@@ -21,6 +22,7 @@ from serving.deltas import DeltaFollower
 from serving.feedback import Feedback
 from serving.refresh import Refresher
 from serving.replica import RankerReplica
+from serving.rollout import FollowedRollout, RolloutWatcher
 from serving.token_key import token_key
 
 
@@ -37,15 +39,25 @@ from serving.token_key import token_key
 class RankerDeployment:
     def __init__(self, settings: ServingSettings) -> None:
         settings.check_exposure(_serve_host())
+        uri, model = settings.tracking_uri, settings.model_name
+        rollout = FollowedRollout(
+            lambda: serve.get_replica_context().rank.rank,
+            lambda: champion(uri, model),
+            lambda number: numbered(uri, model, number),
+        )
         refresher = Refresher(
-            lambda: champion(settings.tracking_uri, settings.model_name),
+            rollout.target,
             lambda version: fetch(settings.tracking_uri, version, settings.cache_dir),
             lambda: evict(settings.cache_dir),
             settings.poll_seconds,
-            _deltas(settings),
+            _deltas(settings, rollout),
         )
         name = serve.get_replica_context().replica_id.unique_id
         self.replica = RankerReplica(settings, refresher, name, feedback_of(settings))
+        if settings.log is not None:
+            models = open_log(settings.log)
+            seconds = settings.rollout_seconds
+            RolloutWatcher(models, rollout, refresher.wake, seconds).start()
         refresher.start()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -60,12 +72,13 @@ def feedback_of(settings: ServingSettings) -> Feedback | None:
     return Feedback(log, token_key(settings), settings)
 
 
-def _deltas(settings: ServingSettings) -> DeltaFollower | None:
+def _deltas(settings: ServingSettings, rollout: FollowedRollout) -> DeltaFollower | None:
     """Serve constructs a replica in the event loop that its requests run in."""
     if settings.log is None:
         return None
     loop = asyncio.get_running_loop()
-    return DeltaFollower(open_log(settings.log), loop.call_soon_threadsafe)
+    models = open_log(settings.log)
+    return DeltaFollower(models, loop.call_soon_threadsafe, lambda: rollout.follow_deltas)
 
 
 def _serve_host() -> str | None:

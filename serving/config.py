@@ -27,7 +27,10 @@ class ServingSettings(BaseSettings):
     model_name: str = "easq-ranker"
     """Registered model whose champion is served."""
     log: str | None = None
-    """The log's address, sqlite:////absolute/file.db; none: no deltas, full versions only."""
+    """Address of the log for impressions, feedback, deltas and rollouts; none: the champion alone
+    is served, and no feedback is taken."""
+    rollout_seconds: float = Field(default=0.2, gt=0)
+    """How often a replica looks for a rollout or a rollback."""
     poll_seconds: float = Field(default=2.0, gt=0)
     """How often a replica asks the registry for the champion."""
     cache_dir: Path = Field(default_factory=lambda: STATE.resolve() / "versions")
@@ -49,8 +52,6 @@ class ServingSettings(BaseSettings):
     api_key: SecretStr | None = None
     """Asked for in the header x-api-key of /v1/*."""
 
-    log: str | None = None
-    """Address of the log that impressions and feedback go to; none: no feedback."""
     log_partitions: int = Field(default=1, ge=1)
     """Of a log that is not there yet."""
     log_patience_seconds: float = Field(default=1.0, gt=0)

@@ -36,14 +36,18 @@ class DeltaFollower:
         self,
         models: Log,
         in_loop: Callable[[Callable[[], None]], object],
+        may_follow: Callable[[], bool] = lambda: True,
         poll_seconds: float = 0.02,
     ) -> None:
-        """`in_loop` runs a function where forward passes run: `loop.call_soon_threadsafe`."""
-        self.in_loop, self.poll_seconds = in_loop, poll_seconds
+        """What the follower needs of its surroundings.
+
+        Args:
+            in_loop: runs a function where forward passes run: `loop.call_soon_threadsafe`.
+            may_follow: whether the newest rollout lets deltas be applied; False after a rollback.
+        """
+        self.in_loop, self.may_follow, self.poll_seconds = in_loop, may_follow, poll_seconds
         self.on_air = OnAir()
         self.report = DeltaReport()
-        self.following = True
-        """False: full versions go on air as they are, and stay so."""
         self._deltas = AnnouncedDeltas(models)
         self._away = False
         self._rebuilt_for: tuple[int, int] | None = None
@@ -81,12 +85,18 @@ class DeltaFollower:
         Takes as long as copying its rows and applying those deltas; the live state serves on.
         """
         with self._turn:
-            if not self.following or full.version.version < self._newest():
+            if not self.may_follow() or full.version.version < self._newest():
                 self._tell(None, following=False)
-                self.on_air.put(full)  # on the way back: deltas wait for the next version
+                self.on_air.put(full.as_published())  # deltas wait for the next version
                 return
             self._tell(None, following=True)
             self.on_air.put(self._renamed(full) or self._caught_up(full))
+
+    def obey(self) -> None:
+        """Leave the deltas of the live version, or take them up again, as rollouts say."""
+        live = self.on_air.live
+        if live is not None and self.may_follow() != self.report.following:
+            self.adopt(live.as_published())
 
     def _newest(self) -> int:
         known = [one.version.version for one in (self.on_air.live, self.on_air.previous) if one]

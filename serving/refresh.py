@@ -29,6 +29,8 @@ class Refresher:
 
     A registry that fails keeps the live version; a version that fails its checks is refused
     once and for all, until another becomes champion. Each change is logged once.
+    `champion` may name another version while a rollout or a rollback says so (rollout.py);
+    `wake` makes it look at once. The version before stays in memory, to go back without a load.
     `evict` is called after a swap: older versions on this machine may go. Where deltas are
     followed, `deltas` puts a version on air.
     """
@@ -47,7 +49,7 @@ class Refresher:
         self.on_air = OnAir() if deltas is None else deltas.on_air
         self.report = RefreshReport()
         self.refused: Refused | None = None
-        self._stop = threading.Event()
+        self._stop, self._woken = threading.Event(), threading.Event()
         self.thread = threading.Thread(target=self._run, name="refresh", daemon=True)
 
     @property
@@ -66,13 +68,19 @@ class Refresher:
 
     def stop(self) -> None:
         self._stop.set()
+        self.wake()
         if self.deltas is not None:
             self.deltas.stop()
 
+    def wake(self) -> None:
+        """Look now instead of at the next turn."""
+        self._woken.set()
+
     def _run(self) -> None:
         while not self._stop.is_set():
+            self._woken.clear()
             self.look()
-            self._stop.wait(self.poll_seconds)
+            self._woken.wait(self.poll_seconds)
 
     def look(self) -> None:
         """Ask once who is champion, and serve it if it is another and good."""
@@ -89,6 +97,8 @@ class Refresher:
         if target is None:
             return "no version is champion in the registry"
         if self.live is not None and target == self.live.version:
+            if self.deltas is not None:
+                self.deltas.obey()
             return None
         if self.refused is not None and target == self.refused.version:
             return self.refused.problem

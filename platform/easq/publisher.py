@@ -15,7 +15,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from easq.history import History
-from easq.registry import Version, publish
+from easq.registry import CANDIDATE, CHAMPION, Version, publish
 from easq.registry_client import MlflowError
 from easq.train.config import TrackingSection, TrainConfig
 from easq.train.latest import Latest, read_latest
@@ -115,7 +115,10 @@ class Publisher:
     def _publish(self, directory: Path) -> None:
         tracking = self.tracking
         tags = self.tags | {"easq.window": str(int(directory.name.removeprefix("window-")))}
-        self.published = publish(tracking.uri, tracking.model_name, directory, self.run_id, tags)
+        alias = CANDIDATE if tracking.gate else CHAMPION
+        self.published = publish(
+            tracking.uri, tracking.model_name, directory, self.run_id, tags, alias
+        )
         shutil.rmtree(directory)
         log.info("version %d of %s is registered", self.published.version, tracking.model_name)
         if self.troubled:

@@ -21,7 +21,8 @@ from easq.registry_client import connect, experiment_id, reaching
 from easq.registry_pyfunc import FILES_OF_VERSION, save_pyfunc
 from easq.version_cache import ARRIVING, check_version, locked, take
 
-CHAMPION = "champion"
+CHAMPION, CANDIDATE, ANCHOR = "champion", "candidate", "anchor"
+"""What is served; what the gate is to judge; what a chain of champions is measured against."""
 DIGEST = "easq.digest"
 NO_CHAMPION = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """No such model; no such alias."""
@@ -44,12 +45,14 @@ def publish(
     directory: Path,
     run_id: str | None = None,
     tags: Mapping[str, str] | None = None,
+    alias: str = CHAMPION,
 ) -> Version:
-    """Register a version directory and make it the champion; the same directory, once.
+    """Register a version directory under an alias; the same directory, once.
 
     Args:
         run_id: the run that learnt it; None makes a run for it.
         tags: facts to find versions by, such as the stream position.
+        alias: CHAMPION, which is served at once, or CANDIDATE, where a gate decides.
 
     Raises:
         ValueError: the directory is damaged or half-written.
@@ -61,12 +64,17 @@ def publish(
         _ensure_model(client, model_name)
         found = _registered(client, model_name, digest_of(directory))
         version = found or _register(client, model_name, directory, run_id, tags or {})
-        client.set_registered_model_alias(model_name, CHAMPION, str(version.version))
+        client.set_registered_model_alias(model_name, alias, str(version.version))
     return version
 
 
 def champion(uri: str, model_name: str) -> Version | None:
-    """The version to serve; None while nothing was published. A few milliseconds.
+    """The version to serve; None while nothing was published. A few milliseconds."""
+    return aliased(uri, model_name, CHAMPION)
+
+
+def aliased(uri: str, model_name: str, alias: str) -> Version | None:
+    """The version under an alias; None while there is none.
 
     Raises:
         ValueError: the alias is on a version that `publish` did not make.
@@ -75,7 +83,7 @@ def champion(uri: str, model_name: str) -> Version | None:
     client = connect(uri)
     with reaching(uri):
         try:
-            return _version(client, client.get_model_version_by_alias(model_name, CHAMPION))
+            return as_version(client, client.get_model_version_by_alias(model_name, alias))
         except MlflowException as error:
             if error.error_code not in NO_CHAMPION:
                 raise
@@ -126,7 +134,7 @@ def _ensure_model(client: MlflowClient, name: str) -> None:
 
 def _registered(client: MlflowClient, name: str, digest: str) -> Version | None:
     found = client.search_model_versions(f"name = '{name}' and tags.`{DIGEST}` = '{digest}'")
-    return _version(client, found[-1]) if found else None
+    return as_version(client, found[-1]) if found else None
 
 
 def _register(
@@ -154,7 +162,7 @@ def _register(
         tags={**tags, DIGEST: digest},
         model_id=model.model_id,
     )
-    return _version(client, created)
+    return as_version(client, created)
 
 
 def _own_run(client: MlflowClient, name: str) -> str:
@@ -163,7 +171,8 @@ def _own_run(client: MlflowClient, name: str) -> str:
     return run.info.run_id
 
 
-def _version(client: MlflowClient, found: ModelVersion) -> Version:
+def as_version(client: MlflowClient, found: ModelVersion) -> Version:
+    """Raises ValueError for a version that `publish` did not make."""
     if (digest := found.tags.get(DIGEST)) is None:
         raise ValueError(
             f"{found.name} version {found.version} has no tag {DIGEST}, so it was not published "

@@ -252,11 +252,26 @@ def test_the_way_back_is_served_as_it_was_published_until_a_newer_version_comes(
 
 
 def test_told_not_to_follow_it_serves_versions_as_they_are(loop):
-    loop.follower.following = False
+    loop.follower.may_follow = lambda: False
     loop.refresh(1)
     loop.run.learn()
     loop.follower.look()
     assert loop.name == (1, -1)
+
+
+def test_a_rollback_to_the_live_version_takes_its_deltas_off_until_told_to_follow(loop):
+    loop.refresh(1)
+    loop.run.learn()
+    loop.follower.look()
+    assert loop.name[1] >= 0
+    loop.follower.may_follow = lambda: False
+    loop.refresher.look()
+    loop.follower.look()
+    assert loop.name == (1, -1)
+    loop.follower.may_follow = lambda: True
+    loop.refresher.look()
+    loop.follower.look()
+    assert loop.has_the_trainers_weights()
 
 
 def test_while_the_log_is_away_the_replica_serves_and_goes_on_after(loop, monkeypatch):

@@ -30,6 +30,9 @@ class PatientLog:
     def partitions(self, topic: str) -> int:
         return self._wait_for(lambda: self.log.partitions(topic))
 
+    def add_partitions(self, topic: str, total: int) -> None:
+        self._wait_for(lambda: self.log.add_partitions(topic, total))
+
     def append(
         self, topic: str, partition: int, rows: pa.Table, durable: bool = True
     ) -> np.ndarray:

@@ -104,6 +104,8 @@ class TrackingSection(Section):
     experiment: str = "easq"
     model_name: str = "easq-ranker"
     register_every_minutes: float = Field(default=5.0, gt=0)
+    gate: bool = False
+    """New versions are candidates, which `easq gate` judges; else each is served at once."""
 
 
 class TrainConfig(Section):

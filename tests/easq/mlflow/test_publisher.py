@@ -8,7 +8,7 @@ import pytest
 
 from easq.artefact import load_ranker
 from easq.publisher import Publisher
-from easq.registry import champion, fetch
+from easq.registry import CANDIDATE, aliased, champion, fetch
 from easq.registry_client import connect
 from easq.tracking import start_run
 from easq.train.latest import Latest, write_latest
@@ -24,9 +24,9 @@ def run_id(trained, mlflow_uri, monkeypatch):
 
 @pytest.fixture
 def start(trained, run_id):
-    def begin(every_minutes: float = 60.0) -> Publisher:
+    def begin(every_minutes: float = 60.0, gate: bool = False) -> Publisher:
         tracking = trained.config.tracking.model_copy(
-            update={"register_every_minutes": every_minutes}
+            update={"register_every_minutes": every_minutes, "gate": gate}
         )
         return Publisher(trained.config, tracking, trained.history, trained.run_dir, run_id)
 
@@ -161,3 +161,11 @@ def test_a_latest_that_was_cut_short_is_waited_for(trained, start, mlflow_uri, c
     until(lambda: publisher.published is not None)
     publisher.close()
     assert windows_registered(mlflow_uri) == ["1"]
+
+
+def test_where_a_gate_decides_new_versions_are_candidates_only(trained, start, mlflow_uri):
+    publisher = start(gate=True)
+    learn(trained)
+    publisher.close()
+    assert champion(mlflow_uri, NAME) is None
+    assert aliased(mlflow_uri, NAME, CANDIDATE) == publisher.published

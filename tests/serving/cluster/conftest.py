@@ -43,6 +43,7 @@ class Service(NamedTuple):
     url: str
     process: subprocess.Popen
     tracking_uri: str
+    log_uri: str
 
     def connect(self) -> Connection:
         return Connection(self.url)
@@ -68,8 +69,10 @@ def serving(tmp_path: Path) -> Serving:
     @contextmanager
     def run(replicas: int, poll_seconds: float) -> Iterator[Service]:
         tracking_uri, state = f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "serving.json"
+        log_uri = f"sqlite:///{tmp_path / 'log.db'}"
         settings = {
             "EASQ_TRACKING_URI": tracking_uri,
+            "EASQ_LOG": log_uri,
             "EASQ_MODEL_NAME": "easq",
             "EASQ_CACHE_DIR": str(tmp_path / "cache"),
             "EASQ_STATE_FILE": str(state),
@@ -85,7 +88,8 @@ def serving(tmp_path: Path) -> Serving:
                 stderr=subprocess.STDOUT,
             )
         try:
-            yield Service(_url(state, process, tmp_path / "serving.log"), process, tracking_uri)
+            url = _url(state, process, tmp_path / "serving.log")
+            yield Service(url, process, tracking_uri, log_uri)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=120)

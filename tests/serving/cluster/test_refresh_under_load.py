@@ -10,8 +10,12 @@ from typing import NamedTuple
 
 import pytest
 
+from easq.announcements import Rollout
 from easq.artefact import load_ranker
-from easq.registry import publish
+from easq.log.connect import open_log
+from easq.registry import CANDIDATE, publish
+from easq.rollout import announce, rolled_back
+from jobs.gate import rollback
 from serving.contract import ErrorResponse, RankResponse
 from serving.front_door import has_haproxy
 
@@ -31,6 +35,7 @@ def test_a_refresh_under_load_fails_no_request(serving, make_version, body, offl
         publish(service.tracking_uri, "easq", paths[2])
         service.wait_until(lambda: load.replicas_with(2) == 2)
         answers = load.stop()
+        check_a_canary_and_a_rollback(service, make_version(3), body)
         if has_haproxy():
             addresses = haproxy_addresses(service.tracking_uri)
             assert len(addresses) == 3  # front, metrics, statistics
@@ -47,6 +52,30 @@ def test_a_refresh_under_load_fails_no_request(serving, make_version, body, offl
         scores = offline[ranking.model.version]
         assert ranking.item_id == sorted(scores, key=lambda i: -scores[i])[: request["top_k"]]
         assert ranking.score == pytest.approx([scores[i] for i in ranking.item_id], abs=1e-6)
+
+
+def check_a_canary_and_a_rollback(service, path: Path, body: dict) -> None:
+    """Version 3 reaches rank 0 alone, and goes; then version 1 is put back everywhere."""
+    publish(service.tracking_uri, "easq", path, alias=CANDIDATE)
+    log, load = open_log(service.log_uri), Load(service, [body] * 4)
+    canary = Rollout(version=3, previous=2, ranks_below=1, reason="a canary")
+    announce(log, canary, 0)
+    service.wait_until(lambda: load.replicas_with(3) == 1)
+    breached = time.monotonic()
+    announce(log, rolled_back(3, 2, "a breach"), 0)
+    service.wait_until(lambda: load.replicas_since(time.monotonic() - 1.0) == {(2, 2)})
+    asked = time.monotonic()
+    rollback(service.log_uri, service.tracking_uri, "easq", to=1, reason="a test")
+    service.wait_until(lambda: load.replicas_since(time.monotonic() - 1.0) == {(1, 2)})
+    answers = load.stop()
+
+    assert [a.status for a in answers if a.status != 200] == []
+    assert load.replicas_with(3) == 1
+    seconds = [
+        max((a.came - since for a in answers if a.version == version), default=0.0)
+        for version, since in ((3, breached), (2, asked))
+    ]
+    print("rollback: all responses on the old version after {:.2f} and {:.2f} s".format(*seconds))
 
 
 class Answered(NamedTuple):
@@ -85,6 +114,12 @@ class Load:
     def replicas_with(self, version: int) -> int:
         answered = [a for a in list(self.answers) if a.status == 200]
         return len({a.replica for a in answered if a.version == version})
+
+    def replicas_since(self, moment: float) -> set[tuple[int, int]]:
+        """Of requests that left since then: each version, and how many replicas have it."""
+        recent = [a for a in list(self.answers) if a.left > moment and a.status == 200]
+        versions = {a.version for a in recent}
+        return {(v, len({a.replica for a in recent if a.version == v})) for v in versions}
 
     def stop(self) -> list[Answered]:
         self.stopping.set()

@@ -22,7 +22,7 @@ class SmallDisk(SqliteLog):
 
     def append(self, topic, partition, rows, durable=True):
         pages = 1 if self.is_full else 2**30
-        self._connection().execute(f"PRAGMA max_page_count = {pages}")
+        self._file.connection().execute(f"PRAGMA max_page_count = {pages}")
         return super().append(topic, partition, rows, durable)
 
 

@@ -1,0 +1,173 @@
+"""Candidates of the registry, one after another: judged, rolled out in stages, made champion.
+
+All that must outlive this process stands in the registry's tags and in topic `models`, so that
+a gate that is killed anywhere goes on from there.
+"""
+
+import json
+import logging
+import time
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from easq.announcements import Rollout
+from easq.gate import GateConfig, Verdict
+from easq.gate_samples import ends
+from easq.log.interface import Log
+from easq.registry import ANCHOR, CANDIDATE, CHAMPION, Version, aliased
+from easq.registry_aliases import point, tag, tags_of
+from easq.rollout import (
+    RolloutConfig,
+    RolloutTail,
+    announce,
+    first_stage,
+    next_stage,
+)
+from easq.rollout_watch import RolloutWatch
+from jobs.judgement import Judgement
+
+log = logging.getLogger(__name__)
+
+VERDICT, REASON, AFTER = "easq.gate.verdict", "easq.gate.reason", "easq.gate.after"
+ROLLED_OUT = "easq.gate.rollout"
+"""Tag of a version whose rollout has ended: `done`, or why it was taken back."""
+
+
+class GatekeeperConfig(BaseModel):
+    """Contents of the file that `easq gate --config` reads."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    gate: GateConfig = GateConfig()
+    rollout: RolloutConfig = RolloutConfig()
+
+
+class Baking:
+    """A stage of a rollout, since when, and what is seen of it."""
+
+    def __init__(self, version: Version, stage: Rollout, events: Log) -> None:
+        self.version, self.stage = version, stage
+        self.since, self.watch = time.monotonic(), RolloutWatch(events, stage)
+
+
+class Gatekeeper:
+    """Looks, when asked to, at what there is to do, and does some of it."""
+
+    def __init__(
+        self, events: Log, uri: str, model_name: str, cache: Path, config: GatekeeperConfig
+    ) -> None:
+        self.log, self.uri, self.model_name, self.cache = events, uri, model_name, cache
+        self.config = config
+        self.tail = RolloutTail(events)
+        self.judgement: Judgement | None = None
+        self.baking: Baking | None = None
+
+    def look(self) -> None:
+        """Go on with the rollout or the judgement under way, or begin with the candidate.
+
+        Raises:
+            MlflowAwayError, LogError: nothing is lost by looking again later.
+        """
+        self.tail.look()
+        if self.baking is not None:
+            self._bake(self.baking)
+        elif self.judgement is not None:
+            self._judge(self.judgement)
+        elif (candidate := aliased(self.uri, self.model_name, CANDIDATE)) is not None:
+            self._begin(candidate)
+
+    def _begin(self, candidate: Version) -> None:
+        champion = aliased(self.uri, self.model_name, CHAMPION)
+        tags = tags_of(self.uri, candidate)
+        if ROLLED_OUT in tags or tags.get(VERDICT) == "blocked":
+            return
+        if candidate == champion:
+            self._complete(candidate)
+        elif VERDICT in tags:
+            self._roll_out(candidate, champion, tags.get(REASON, ""))
+        else:
+            after = tags.get(AFTER) or json.dumps(ends(self.log))
+            tag(self.uri, candidate, {AFTER: after})
+            learnt = {int(p): offset for p, offset in json.loads(after).items()}
+            self.judgement = Judgement(self.log, self.uri, self.cache, self.config.gate)
+            self.judgement.begin(candidate, learnt)
+
+    def _complete(self, champion: Version) -> None:
+        """Tell all replicas of a champion whose last announcement a crash has swallowed."""
+        stage = self.tail.newest
+        if stage and stage.version == champion.version and stage.ranks_below is not None:
+            self._announce(stage.model_copy(update={"ranks_below": None}))
+        self._end(champion, "done")
+
+    def _judge(self, judgement: Judgement) -> None:
+        champion = aliased(self.uri, self.model_name, CHAMPION)
+        candidate = judgement.candidate
+        if (verdict := judgement.look(champion, self._anchor(champion))) is None:
+            return
+        self.judgement = None
+        tell = log.info if verdict.promotes else log.warning
+        tell("version %d: %s: %s", candidate.version, verdict.outcome, verdict.reason)
+        tag(self.uri, candidate, verdict_tags(verdict))
+        if verdict.promotes:
+            self._roll_out(candidate, champion, verdict.reason)
+
+    def _anchor(self, champion: Version | None) -> Version | None:
+        """The pinned version; the first champion is pinned."""
+        anchor = aliased(self.uri, self.model_name, ANCHOR)
+        if anchor is None and champion is not None:
+            point(self.uri, champion, ANCHOR)
+        return anchor or champion
+
+    def _roll_out(self, candidate: Version, champion: Version | None, reason: str) -> None:
+        newest, previous = self.tail.newest, champion and champion.version
+        if newest and newest.previous == candidate.version and not newest.follow_deltas:
+            self._end(candidate, newest.reason)
+            return
+        if newest and newest.version == candidate.version:
+            stage = newest
+        else:
+            stage = first_stage(self.config.rollout, candidate.version, previous, reason)
+        self._enter(candidate, stage)
+
+    def _enter(self, version: Version, stage: Rollout) -> None:
+        if stage.ranks_below is None:
+            # The alias first: without a stage of its own, a replica follows the alias.
+            point(self.uri, version, CHAMPION)
+            self._anchor(version)
+            self._announce(stage)
+            self._end(version, "done")
+            return
+        if stage != self.tail.newest:
+            self._announce(stage)
+        self.baking = Baking(version, stage, self.log)
+
+    def _bake(self, baking: Baking) -> None:
+        if self.tail.newest != baking.stage:
+            newest = self.tail.newest
+            self._end(baking.version, f"overtaken: {newest.reason if newest else 'by hand'}")
+            return
+        seen = baking.watch.look(time.monotonic() - baking.since)
+        following = next_stage(self.config.rollout, baking.stage, seen)
+        if following is None:
+            return
+        if following.version == baking.version.version:
+            self._enter(baking.version, following)
+        else:
+            self._announce(following)
+            self._end(baking.version, following.reason)
+
+    def _announce(self, stage: Rollout) -> None:
+        announce(self.log, stage, time.time_ns() // 1_000_000)
+        self.tail.look()
+        whom = "all replicas" if stage.ranks_below is None else f"ranks < {stage.ranks_below}"
+        log.info("version %d goes to %s: %s", stage.version, whom, stage.reason)
+
+    def _end(self, version: Version, how: str) -> None:
+        self.baking = None
+        tag(self.uri, version, {ROLLED_OUT: how})
+
+
+def verdict_tags(verdict: Verdict) -> dict[str, str]:
+    figures = {f"easq.gate.{name}": f"{value:.6g}" for name, value in verdict.figures.items()}
+    return figures | {REASON: verdict.reason, VERDICT: verdict.outcome}

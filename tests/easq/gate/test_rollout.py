@@ -1,0 +1,95 @@
+"""Stages of a rollout, its guards, and the record that replicas read."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from easq.announcements import ANNOUNCEMENT, DELTA, Rollout
+from easq.log.interface import MODELS
+from easq.log.sqlite import SqliteLog
+from easq.rollout import (
+    Observations,
+    RolloutConfig,
+    RolloutTail,
+    announce,
+    first_stage,
+    newest_rollout,
+    next_stage,
+    rolled_back,
+)
+from easq.rollout_watch import compared, seen_of
+
+CONFIG = RolloutConfig(waves=(1, 2), bake_seconds=10, bake_requests=100, patience_seconds=60)
+GOOD = Observations(seconds=10, requests=100, bad=0, score_shift=0.1, spread_ratio=1.1)
+
+
+def test_a_version_goes_to_the_canary_then_in_waves_then_to_all():
+    stage: Rollout | None = first_stage(CONFIG, version=8, previous=7, reason="passed")
+    below = []
+    while stage is not None:
+        below.append(stage.ranks_below)
+        assert (stage.version, stage.previous, stage.follow_deltas) == (8, 7, True)
+        stage = next_stage(CONFIG, stage, GOOD)
+    assert below == [1, 2, None]
+
+
+def test_the_first_version_goes_to_all_at_once():
+    assert first_stage(CONFIG, version=1, previous=None, reason="first").ranks_below is None
+
+
+@pytest.mark.parametrize("lacking", [{"seconds": 9.9}, {"requests": 99}])
+def test_a_stage_bakes_until_time_and_requests_are_there(lacking):
+    stage = first_stage(CONFIG, 8, 7, "passed")
+    assert next_stage(CONFIG, stage, GOOD._replace(**lacking)) is None
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        ({"seconds": 1.0, "bad": 1}, "1 of 100 requests were refused"),
+        ({"seconds": 1.0, "score_shift": -11.0}, "scores moved by -11.00"),
+        ({"seconds": 1.0, "spread_ratio": 0.1}, "the spread of scores is 0.1 x"),
+        ({"seconds": 1.0, "latency_ratio": 2.5}, "latency is 2.5 x"),
+        ({"seconds": 61.0, "requests": 99}, "99 requests in 61 s where 100 were expected"),
+    ],
+)
+def test_a_breach_puts_the_version_before_back_at_once_and_stops_the_lane(seen, words):
+    back = next_stage(CONFIG, first_stage(CONFIG, 8, 7, "passed"), GOOD._replace(**seen))
+    assert back is not None
+    assert (back.version, back.previous, back.ranks_below) == (7, 8, None)
+    assert not back.follow_deltas
+    assert words in back.reason
+
+
+def delta() -> pa.Table:
+    row = {"kind": DELTA, "made_at_ms": 0, "body": "{}", "payload": b"weights"}
+    return pa.Table.from_pylist([row], schema=ANNOUNCEMENT)
+
+
+def test_the_newest_record_is_found_among_many_deltas(tmp_path: Path):
+    log = SqliteLog(tmp_path / "log.db")
+    assert newest_rollout(log) is None
+    announce(log, first_stage(CONFIG, 8, 7, "passed"), 0)
+    back = rolled_back(8, 7, "by hand")
+    announce(log, back, 0)
+    for _ in range(3):
+        log.append(MODELS, 0, pa.concat_tables([delta()] * 200), durable=False)
+    assert newest_rollout(log) == back
+    tail = RolloutTail(log)
+    assert tail.look() == back
+    announce(log, following := first_stage(CONFIG, 9, 7, "passed"), 0)
+    assert tail.look() == following
+    log.trim(MODELS, 0, log.end(MODELS, 0))
+    assert tail.look() == following
+
+
+def test_scores_that_are_not_finite_are_counted_and_left_out_of_the_drift():
+    def ranked(scores: list[float]):
+        return seen_of(pa.table({"score": pa.array([scores], pa.list_(pa.float32()))}))
+
+    before, new = ranked([0.0, 2.0]), ranked([4.0, 8.0, np.nan])
+    seen = compared(new, before, seconds=3.0)
+    assert seen == Observations(3.0, requests=1, bad=1, score_shift=5.0, spread_ratio=2.0)
+    assert compared(new, ranked([1.0, 1.0]), 3.0).score_shift is None
