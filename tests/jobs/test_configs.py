@@ -18,7 +18,10 @@ def test_every_shipped_configuration_is_read(path):
 
 
 def test_paths_and_databases_are_made_absolute():
-    config = parse_config(MINIMAL | {"tracking": {"uri": "sqlite:///x/mlflow.db"}}, "test")
+    tables = {"tracking": {"uri": "sqlite:///x/mlflow.db"}, "stream": {"log": "sqlite:///x/l.db"}}
+    config = parse_config(MINIMAL | tables, "test")
+    assert config.stream is not None
+    assert config.stream.log == f"sqlite:///{Path.cwd() / 'x' / 'l.db'}"
     assert config.tracking is not None
     assert config.tracking.uri == f"sqlite:///{Path.cwd() / 'x' / 'mlflow.db'}"
     assert config.data.history == Path.cwd() / "h"

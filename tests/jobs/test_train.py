@@ -82,6 +82,18 @@ def test_a_window_is_told_in_a_line():
     )
 
 
+def test_a_window_of_the_log_is_told_with_its_lag_and_without_an_end():
+    record = {
+        "window": 20,
+        "num_windows": 20,
+        "day": "2022-04-25",
+        "requests": 96,
+        "requests_per_second": 320.0,
+        "lag_seconds": 0.26,
+    }
+    assert line(record) == "window 21  2022-04-25  96 requests  320/s  lag 0.3 s"
+
+
 def test_a_file_that_is_replaced_while_it_is_opened_is_read_from_its_start(tmp_path, monkeypatch):
     path = tmp_path / "windows.jsonl"
     path.write_text('{"window": 0}\n{"window": 1}\n')

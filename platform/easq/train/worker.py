@@ -1,12 +1,5 @@
-"""What each training worker does: score a window, learn from it, sometimes write a checkpoint.
+"""What Ray Train runs on each worker: a run's work, fed by this worker's dataset."""
 
-All workers see the same windows and decide alike, so that every one joins every collective.
-"""
-
-import json
-import shutil
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,31 +9,11 @@ from ray.data import DataIterator
 from ray.train import Checkpoint, CheckpointUploadMode
 from ray.train.torch import get_device
 
-from easq.announce import Announcer
-from easq.history import History
-from easq.log.connect import open_log
 from easq.stream import shares
-from easq.train.attempts import Attempts, give_up
-from easq.train.ballot import ballot
-from easq.train.checkpoint import Position, newest_checkpoint
+from easq.train.checkpoint import Position
 from easq.train.collective import rank
-from easq.train.config import TrainConfig
-from easq.train.drain import drain_asked
-from easq.train.durable import put_folder, replace_file
-from easq.train.histogram import score_histogram
-from easq.train.kept_scores import keep_scores
-from easq.train.latest import Latest, write_latest
-from easq.train.learner import Learner, WindowScores
-from easq.train.run_folder import (
-    SCORES,
-    WINDOWS,
-    Claim,
-    append_line,
-    check_claim,
-    forget_windows_from,
-    run_folder,
-)
-from easq.train.share import WindowShare
+from easq.train.run_folder import Claim
+from easq.train.work import Work
 
 STREAM = "train"
 """Name of the dataset."""
@@ -52,155 +25,14 @@ def train_on_stream(job: dict[str, Any]) -> None:
     `job` holds the `claim` of the run's start. A run with a log begins pass after pass, until it
     is to be drained.
     """
-    work = Work(job["claim"], _report)
+    own: Claim = job["claim"]
+    device = get_device() if own.config.workers.use_gpu else torch.device("cpu")
+    work = Work(own, device, _report)
     shard = cast(DataIterator, ray.train.get_dataset_shard(STREAM))
-    endless = work.config.stream is not None
+    endless = own.config.stream is not None
     while not work.learn_pass(shares(shard, ahead=0 if endless else 1)) and endless:
         pass
     work.checkpoint()
-
-
-class Work:
-    """A learner, and what its run's folder gets of it. Knows no Ray but through `report`."""
-
-    def __init__(self, own: Claim, report: Callable[[Path, Position], None]) -> None:
-        self.report = report
-        self.own, self.config, self.folder = own, own.config, run_folder(own.config)
-        check_claim(self.folder, own)
-        self.learner = _resumed(self.config)
-        self.attempts = Attempts(self.folder) if rank() == 0 else None
-        self.announcer: Announcer | None = None
-        restored = newest_checkpoint(self.folder) is not None
-        self.saved = self.learner.next_window if restored else None
-
-    def learn_pass(self, arriving: Iterator[WindowShare | None]) -> bool:
-        """Learn shares until they end, or the run is to be drained; returns which."""
-        since = time.perf_counter()
-        for share, draining in _in_turn(arriving, self.learner, self.folder):
-            arrived = time.perf_counter()
-            votes = ballot(draining, self._is_hopeless(share), self.learner.device)
-            if votes.drain or share is None:
-                return True
-            if votes.skip:
-                give_up(self.folder, share, rank())
-                self.learner.skip(share)
-            elif share.num_requests:
-                self._learn(share, since, arrived)
-            else:
-                self.learner.skip(share)
-            if is_due(share, self.config):
-                self.checkpoint()
-            since = time.perf_counter()
-        return False
-
-    def _is_hopeless(self, share: WindowShare | None) -> bool:
-        return share is not None and bool(self.attempts and self.attempts.exhausted(share.window))
-
-    def _learn(self, share: WindowShare, since: float, arrived: float) -> None:
-        if self.attempts is not None:
-            self.attempts.begin(share.window)
-        if self.announcer is None and share.of_log and rank() == 0:
-            self.announcer = self._announcer()
-        scores = self.learner.score(share)
-        losses = self.learner.learn(share)
-        if self.attempts is not None:
-            self.attempts.learnt(share.window)
-        if self.announcer is not None:
-            self.announcer.announce(self.learner, self.learner.position.offsets)
-        record = _place(self.learner, share, since, arrived) | scores.metrics | losses
-        if is_due(share, self.config):
-            record["rows/collision_share"] = self.learner.collision_share()
-        _write(scores, record, self.config)
-
-    def _announcer(self) -> Announcer:
-        """From here on replicas are told what each window of the log changes."""
-        assert self.config.stream is not None
-        log = open_log(self.config.stream.log)
-        return Announcer(log, self.config.run.name, self.own.incarnation, self.learner)
-
-    def checkpoint(self) -> None:
-        """A checkpoint of what has been learnt, unless it has one."""
-        if self.saved != self.learner.next_window:
-            self._checkpoint()
-            self.saved = self.learner.next_window
-
-    def _checkpoint(self) -> None:
-        """Write a checkpoint and report it; all workers take part, rank 0 writes."""
-        path = _save(self.learner, self.folder, self.own)
-        self.report(path, self.learner.position)
-        if rank() == 0:
-            check_claim(self.folder, self.own)
-            write_latest(self.folder, _latest(self.learner, path))
-
-
-def _in_turn(
-    arriving: Iterator[WindowShare | None], learner: Learner, folder: Path
-) -> Iterator[tuple[WindowShare | None, bool]]:
-    """Where this worker has something to say: a window to learn, or that it is asked to stop.
-
-    One that waits for a window says nothing: those that have it wait for its vote, and it comes
-    with the window or with the wish to stop.
-    """
-    for share in arriving:
-        draining = drain_asked(folder)
-        if draining if share is None else share.window >= learner.next_window:
-            yield share, draining
-
-
-def _resumed(config: TrainConfig) -> Learner:
-    torch.set_num_threads(config.workers.threads)
-    device = get_device() if config.workers.use_gpu else torch.device("cpu")
-    spec = History.open(config.data.history).description.features
-    learner = Learner(config, spec, device)
-    folder = run_folder(config)
-    if (checkpoint := newest_checkpoint(folder)) is not None:
-        learner.restore(checkpoint)
-        if rank() == 0:
-            write_latest(folder, _latest(learner, checkpoint))
-    if rank() == 0:
-        forget_windows_from(folder, learner.next_window)
-    return learner
-
-
-def _latest(learner: Learner, checkpoint: Path) -> Latest:
-    position = learner.position
-    return Latest(checkpoint=checkpoint.name, window=position.next_window, step=position.step)
-
-
-def _place(learner: Learner, share: WindowShare, since: float, arrived: float) -> dict[str, Any]:
-    """Where in the stream a window is, and how long it took."""
-    seconds = time.perf_counter() - since
-    place = {
-        "window": share.window,
-        "num_windows": share.num_windows,
-        "day": share.day,
-        "step": learner.position.step,
-        "requests": share.num_requests,
-        "seconds": seconds,
-        "seconds_waiting": arrived - since,
-        "requests_per_second": share.num_requests / seconds,
-    }
-    return place | (
-        {"lag_seconds": time.time() - share.sealed_at_ms / 1000} if share.of_log else {}
-    )
-
-
-def _write(scores: WindowScores, record: dict[str, Any], config: TrainConfig) -> None:
-    """What the window brought, where whoever watches the run sees it."""
-    folder = run_folder(config)
-    if config.run.keep_scores:
-        keep_scores(scores, record["window"], folder)
-    if rank() == 0:
-        replace_file(folder / SCORES, json.dumps(score_histogram(scores.main, scores.satisfaction)))
-        append_line(folder / WINDOWS, record)
-
-
-def is_due(share: WindowShare, config: TrainConfig) -> bool:
-    """Whether a checkpoint follows the window; the same after a restart as without one."""
-    done = share.window + 1
-    if config.stream is not None and share.of_log:
-        return (done - share.num_windows) % config.stream.checkpoint_windows == 0
-    return done % config.checkpoint.every_windows == 0 or done == share.num_windows
 
 
 def _report(path: Path, position: Position) -> None:
@@ -211,18 +43,3 @@ def _report(path: Path, position: Position) -> None:
         checkpoint_dir_name=path.name,
         checkpoint_upload_mode=CheckpointUploadMode.NO_UPLOAD,
     )
-
-
-def _save(learner: Learner, folder: Path, own: Claim) -> Path:
-    """A checkpoint's folder appears under its name when it is complete."""
-    path = folder / f"window-{learner.next_window:06d}"
-    building = path.with_name(f".{path.name}.building")
-    if rank() == 0:
-        check_claim(folder, own)
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir()
-    learner.save(building)
-    if rank() == 0:
-        shutil.rmtree(path, ignore_errors=True)
-        put_folder(building, path)
-    return path

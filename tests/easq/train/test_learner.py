@@ -10,7 +10,7 @@ from easq.events import Answer
 from easq.history import History
 from easq.train.checkpoint import weights_of
 from easq.train.config import TrainConfig, parse_config
-from easq.train.learner import Learner
+from easq.train.learner import Learner, NotFiniteError
 from easq.train.share import WindowShare, share_of
 
 CPU = torch.device("cpu")
@@ -173,3 +173,30 @@ def test_the_memory_keeps_the_last_few_and_comes_back_from_a_table(random_sample
         f"r{row:06d}" for row in rows[-2:]
     ]
     assert restored.counts == memory.counts
+
+
+def test_weights_that_are_spoilt_are_refused_and_the_position_stays(make_history):
+    history = make_history(48)
+    learner = learner_of(history, optim={"batch": 16, "rows_learning_rate": 3e37})
+    (share,) = shares(history, 48)
+    with pytest.raises(NotFiniteError, match="learning window 0"):
+        learner.learn(share)
+    assert learner.next_window == 0
+
+
+def test_a_window_that_is_left_out_moves_the_position_and_no_weight(make_history):
+    history = make_history(48)
+    learner = learner_of(history)
+    before = copies(learner)
+    first, second = shares(history, 24)
+    learner.skip(first._replace(offsets={0: 24}))
+    assert learner.position.model_dump(include={"next_window", "step", "requests", "offsets"}) == {
+        "next_window": 1,
+        "step": 0,
+        "requests": 0,
+        "offsets": {0: 24},
+    }
+    assert all(torch.equal(before[name], w) for name, w in weights_of(learner.state).items())
+    with pytest.raises(ValueError, match="window 0 came where window 1"):
+        learner.skip(first)
+    learner.learn(second)

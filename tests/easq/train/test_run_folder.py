@@ -84,6 +84,16 @@ def test_a_run_begun_with_other_settings_is_refused_and_named(make_history, tmp_
         claim(config(tmp_path), make_history(5, seed=1).description)
 
 
+def test_a_run_may_be_given_a_log_later_but_not_another_one_or_none(make_history, tmp_path):
+    history = make_history(5).description
+    claim(config(tmp_path), history)
+    claim(config(tmp_path, stream={"log": "sqlite:///a.db"}), history)
+    claim(config(tmp_path, stream={"log": "sqlite:///a.db", "pass_windows": 5}), history)
+    for tables in ({"stream": {"log": "sqlite:///b.db"}}, {}):
+        with pytest.raises(ValueError, match=r"stream.log was sqlite:///.*a.db and is"):
+            claim(config(tmp_path, **tables), history)
+
+
 def test_a_run_may_go_on_with_another_number_of_workers(make_history, tmp_path):
     history = make_history(5).description
     claim(config(tmp_path), history)

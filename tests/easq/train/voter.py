@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
 
 from easq.history import History
@@ -16,7 +17,7 @@ from easq.train.drain import ask_to_drain
 from easq.train.run_folder import Claim, check_begun, run_folder
 from easq.train.share import WindowShare, unpack
 from easq.train.tail import Stretch, read_pass
-from easq.train.worker import Work
+from easq.train.work import Work
 
 LEARNT = 3
 
@@ -40,7 +41,7 @@ def main(config_json: str, store: str, out: str, rank: int, idle_rank: int) -> N
     own: Claim | None = check_begun(config, History.open(config.data.history).description)
     assert own is not None
     dist.init_process_group("gloo", f"file://{store}", rank=rank, world_size=2)
-    work = Work(own, lambda path, position: None)
+    work = Work(own, torch.device("cpu"), lambda path, position: None)
     drained = work.learn_pass(arriving(config, rank, rank == idle_rank))
     position = work.learner.position.model_dump(mode="json")
     Path(out).write_text(json.dumps({"drained": drained} | position))
