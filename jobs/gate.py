@@ -122,3 +122,7 @@ def _served_before(topic: Log, live: Version | None) -> int:
             f"what was served before version {served} is not known: name it with --to VERSION"
         )
     return newest.previous
+
+
+if __name__ == "__main__":
+    typer.run(gate)

@@ -131,7 +131,7 @@ class Loop:
             "cache": self.folder / "versions",
         }
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        return Part("gate", ["jobs.cli", "gate", *words], {"OMP_NUM_THREADS": "1"})
+        return Part("gate", ["jobs.gate", *words], {"OMP_NUM_THREADS": "1"})
 
 
 def wait_until_ready(loop: Loop, seconds: float = 180.0) -> None:

@@ -88,3 +88,12 @@ def test_a_part_that_does_not_hear_is_killed(supervise, tmp_path):
     supervisor.stop()
     assert not is_alive(pid)
     assert supervisor.look() == []
+
+
+def test_a_part_that_has_done_its_work_is_not_started_again(supervise):
+    supervisor = supervise("")
+    told = []
+    wait_until(lambda: told.extend(supervisor.look()) or told)
+    assert told == ["part has ended in good order and stays so"]
+    assert supervisor.look() == []
+    assert supervisor.report()["part"] | {"log": ""} == {"pid": None, "restarts": 0, "log": ""}
