@@ -120,9 +120,10 @@ def test_a_restart_publishes_nothing_twice(trained, start, mlflow_uri):
 
 
 def test_a_checkpoint_that_is_not_finite_is_not_published(trained, start, mlflow_uri, caplog):
+    checkpoint = learn(trained)
     for tensor in trained.learner.state.ranker.state_dict().values():
         tensor.fill_(float("nan"))
-    learn(trained)
+    trained.learner.save(checkpoint)
     start().close()
     assert "not finite" in caplog.text
     assert champion(mlflow_uri, NAME) is None
