@@ -4,7 +4,6 @@ Usage: easq status [FOLDER] [--json]
 """
 
 import json
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -24,6 +23,8 @@ from easq.train.run_folder import WINDOWS
 ASKED = 20
 """So often the front door is asked, to meet each replica."""
 TAIL = 512
+SHOWN = ("next_offset", "lag_ms", "next_window", "open_requests", "kept_requests")
+"""What of the joiner's status is told."""
 
 
 def status(
@@ -131,15 +132,17 @@ def _lags(found: dict[str, Any]) -> Table:
     table = Table("hop", "where it is", title="the log")
     for topic, ends in found["log"].items():
         table.add_row(f"{topic}, rows written", str(ends))
-    for name, value in (found["join"] or {}).items():
-        table.add_row(f"join: {name}", str(value))
+    for partition, at in (found["join"] or {"partitions": {}})["partitions"].items():
+        for name, value in {**at, **at["counts"]}.items():
+            if name in SHOWN or name in at["counts"]:
+                table.add_row(f"join {partition}: {name.replace('_', ' ')}", str(value))
     training = found["training"] or {}
     if last := training.get("last_window"):
-        age = time.time() - last["at"] if "at" in last else None
-        since = f", {age:.1f} s ago" if age is not None else ""
-        table.add_row("training: last window", f"{last['window']}{since}")
+        lag = f", {last['lag_seconds']:.2f} s after its seal" if "lag_seconds" in last else ""
+        table.add_row("training: last window learnt", f"{last['window']}{lag}")
     if checkpoint := training.get("checkpoint"):
-        table.add_row("training: checkpoint", str(checkpoint))
+        learnt = f"{checkpoint['next_window']} windows, {checkpoint['requests']:,} requests"
+        table.add_row("training: checkpoint", f"{learnt}, samples up to {checkpoint['offsets']}")
     return table
 
 
