@@ -18,7 +18,7 @@ PARTITION = {"next_offset": 3, "lag_ms": 12, "counts": {"answer samples": 2}}
 def test_status_tells_of_every_hop_though_the_service_is_away(tmp_path):
     log = SqliteLog(tmp_path / "log.db")
     log.append(EVENTS, 0, pa.table({"a": [1, 2, 3]}))
-    announce(log, Rollout(version=4, previous=3, ranks_below=1, reason="it passed"))
+    announce(log, Rollout(version=4, previous=3, ranks_below=1, reason="it passed"), 1_000)
     (tmp_path / "join.json").write_text(json.dumps({"partitions": {"0": PARTITION}}))
     run = tmp_path / "run"
     run.mkdir()
