@@ -25,7 +25,8 @@ demo: $(VENV)/installed ## everything on this machine: data, training, MLflow, s
 	@$(BIN)/easq demo $(if $(DATA),--data "$(DATA)") $(if $(OUT),--out "$(OUT)")
 
 test: $(VENV)/installed ## the tests, under ten minutes on two cores
-	@$(BIN)/pytest -q -m "not soak and not bench" --durations=15
+	@$(BIN)/pytest -q -m "not soak and not bench and not ray" -n 2 --dist loadfile --durations=5
+	@$(BIN)/pytest -q -m "ray and not soak and not bench" --durations=0 --durations-min=5
 
 check: $(VENV)/installed ## format, lint, types, import rules
 	@$(BIN)/ruff format --check .
