@@ -105,6 +105,8 @@ def ends_pass(share: WindowShare, stream: StreamSection) -> bool:
 
 def _samples(sealed: SealedWindow, spec: FeatureSpec) -> pa.Table:
     schema = sample_schema(spec)
+    if not sealed.table.num_rows:
+        return schema.empty_table()  # what stands for an empty window has no features
     found = {field.name: field.type for field in sealed.table.schema}
     wrong = [field.name for field in schema if found.get(field.name) != field.type]
     if wrong:

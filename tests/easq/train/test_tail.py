@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from easq.history import History
+from easq.join_rows import Place, Seal, empty_window
 from easq.log.interface import Log, LogAwayError
 from easq.log.sqlite import SqliteLog
 from easq.sealed import SealedReader
@@ -129,6 +130,21 @@ def test_samples_of_other_features_are_refused_with_a_sentence(
     log.append("samples", 0, seal_window(other, 0, 0))
     with pytest.raises(ValueError, match=r"window 2 of topic samples .*'item.tag'.* Serve a"):
         windows(stretch)
+
+
+def test_empty_windows_of_several_partitions_are_windows_without_requests(
+    stretch, tmp_path, random_samples, seal_window
+):
+    log = SqliteLog(tmp_path / "log.db", partitions=2)
+    log.append("samples", 0, seal_window(random_samples(5), 0, 1000))
+    for number, at_ms in enumerate((500, 1500)):
+        log.append("samples", 1, empty_window(Seal(number, at_ms), Place(0, 0, 0)))
+    shares = windows(stretch)[HISTORY_WINDOWS:]
+    assert [(s.num_requests, dict(s.offsets)) for s in shares] == [
+        (0, {0: 0, 1: 1}),
+        (5, {0: 5, 1: 1}),
+    ]
+    assert shares[0].rows.schema == shares[1].rows.schema
 
 
 def test_replaying_the_log_in_passes_of_any_length_gives_the_same_weights(
