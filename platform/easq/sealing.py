@@ -25,10 +25,15 @@ class SealConfig(BaseModel):
 
 
 class Written(NamedTuple):
-    """The last row of the last whole window that a joiner before this one wrote."""
+    """The last row of the last whole window that a joiner before this one wrote.
+
+    Clients name requests, so two may have one name and close at one event: what is in them tells
+    them apart.
+    """
 
     kind: str
     request_id: str
+    event_ids: list[str]
     input_offset: int
     window: int
     sealed_at_ms: int
@@ -39,6 +44,10 @@ class Written(NamedTuple):
     def of(cls, window: pa.Table) -> "Written":
         row = window.select(list(cls._fields)).slice(window.num_rows - 1).to_pylist()[0]
         return cls(**row)
+
+    def is_of(self, row: Row) -> bool:
+        mine = self.kind, self.request_id, self.event_ids, self.input_offset
+        return mine == (row.kind, row.request_id, row.event_ids, row.place.input_offset)
 
 
 class Sealer:
@@ -78,7 +87,7 @@ class Sealer:
         """One more row at event time `now`."""
         if self.written is not None:
             last = self.written
-            if row[:2] == last[:2] and row.place.input_offset == last.input_offset:
+            if last.is_of(row):
                 self._go_on_after(last)
             return
         schema = schema_bytes(row.impression)

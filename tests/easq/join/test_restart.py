@@ -25,6 +25,17 @@ def test_a_restart_after_any_window_changes_nothing(
         assert same(again, windows[k + 1 :])
 
 
+def test_requests_of_one_name_that_close_at_one_event_stay_apart(script, quick):
+    first, second = (script.shown(at_ms, "named by the client") for at_ms in (1000, 1500))
+    script.watched(2000, first, 1, 5.0)
+    script.watched(2000, second, 2, 5.0)
+    script.tick(60_000)
+    (window,) = script.joined(quick)
+    assert window.num_rows == 2
+    last = Written.of(window)
+    assert script.joiner(quick, written=last).feed(script.rows(last.resume_offset)) == []
+
+
 def test_events_fed_one_by_one_make_the_same_windows(spec, random_events, quick):
     script = random_events(spec, 7, 200)
     joiner = script.joiner(quick)
