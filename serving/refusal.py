@@ -24,6 +24,8 @@ STATUS: dict[ErrorCode, HTTPStatus] = {
 
 SHOWN = 60
 """Characters of a wrong value that a message repeats."""
+FIELD = 120
+"""Characters of the path to it: its keys are the client's too."""
 
 
 class RefusedError(Exception):
@@ -37,14 +39,17 @@ class RefusedError(Exception):
 
 def shown(value: object) -> str:
     """A value as a message repeats it, cut when long."""
-    text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    return cut(repr(value), SHOWN)
+
+
+def cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]}..."
 
 
 def of_validation(error: ValidationError) -> RefusedError:
     """The first thing that pydantic found, in a sentence."""
     first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or None
+    field = cut(".".join(str(part) for part in first["loc"]), FIELD) or None
     if first["type"] == "json_invalid":
         return RefusedError(
             "invalid_json", f"Expected a JSON object, got text that is none: {first['msg']}."

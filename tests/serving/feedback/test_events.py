@@ -167,10 +167,14 @@ def test_a_user_may_send_so_much_a_minute(running, behaviour, token):
     assert codes == [None] * 3 + ["rate_limited"] * 5 + [None]
 
 
-def test_long_payloads_are_cut(client, behaviour, rows_of, eventually):
-    send(client, behaviour | {"colour": "x" * 100_000})
+@pytest.mark.parametrize("change", [{"colour": "x" * 100_000}, {"x" * 100_000: "colour"}])
+def test_long_events_are_cut_before_they_are_kept(client, behaviour, rows_of, eventually, change):
+    (result,) = send(client, behaviour | change)
+    assert len(json.dumps(result)) < 1000
     eventually(lambda: len(rows_of(REJECTED, 0)) == 1)
-    assert len(rows_of(REJECTED, 0)[0]["payload"]) == 2000
+    (row,) = rows_of(REJECTED, 0)
+    assert len(row["payload"]) == 2000
+    assert len(row["message"]) < 1000
 
 
 @pytest.mark.parametrize(
