@@ -43,7 +43,7 @@ def join(
         float, typer.Option(help="How long behaviour is waited for.")
     ] = DEFAULTS.feedback_seconds,
     token_seconds: Annotated[
-        float, typer.Option(help="The longest life of a token.")
+        float, typer.Option(help="A request is kept so long, or as long as its token.")
     ] = DEFAULTS.token_seconds,
     window_seconds: Annotated[
         float, typer.Option(help="A window is sealed so long after its first row.")

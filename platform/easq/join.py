@@ -32,7 +32,8 @@ class JoinConfig(SealConfig):
     feedback_seconds: float = Field(default=30.0, gt=0)
     """How long behaviour of a request is waited for, from its impression on."""
     token_seconds: float = Field(default=3600.0, gt=0)
-    """The longest life of a token: so long a request may be answered. The state grows with it."""
+    """So long a request may be answered, and longer where its token lives longer. The state grows
+    with it."""
 
     @model_validator(mode="after")
     def _check(self) -> "JoinConfig":
@@ -124,8 +125,9 @@ class Joiner:
         if not self._is_impression(event.impression or b""):
             self._count("malformed impressions")
             return
-        forget_ms = event.received_at_ms + _ms(self.config.token_seconds + ON_THE_WAY_SECONDS)
-        request = Request(event, watermark_before_ms, forget_ms)
+        shortest_ms = event.received_at_ms + _ms(self.config.token_seconds)
+        expires_ms = max(shortest_ms, event.expires_at_ms or 0)
+        request = Request(event, watermark_before_ms, expires_ms + _ms(ON_THE_WAY_SECONDS))
         self.requests.add(request, event.received_at_ms + _ms(self.config.feedback_seconds))
         self._count("impressions")
 

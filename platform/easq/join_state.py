@@ -19,6 +19,7 @@ class Event(NamedTuple):
     kind: str
     event_id: str
     received_at_ms: int
+    expires_at_ms: int | None
     request_id: str | None
     impression_offset: int | None
     item_id: int | None

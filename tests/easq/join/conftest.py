@@ -37,10 +37,12 @@ class Script:
         items: Sequence[int] = (1, 2, 3),
         asked: Sequence[int] = (1, 2, 3),
         duration: float = 100.0,
+        expires_at_ms: int | None = None,
     ) -> int:
         """An impression; returns its offset, by which feedback speaks of it."""
         data = impression(self.spec, request_id, items, asked, duration, at_ms)
-        return self.add(IMPRESSION, at_ms, request_id, impression=data)
+        token = {"expires_at_ms": expires_at_ms}
+        return self.add(IMPRESSION, at_ms, request_id, impression=data, **token)
 
     def watched(
         self, at_ms: int, of: int, item: int, seconds: float, *behaviours: str, event_id: str = ""

@@ -221,6 +221,14 @@ def test_feedback_after_a_tokens_life_is_of_an_unknown_request(script):
     assert joiner.counts["answers to unknown requests"] == 1
 
 
+def test_a_request_is_kept_as_long_as_its_token(script):
+    of = script.shown(1_000, expires_at_ms=1_000_000)
+    script.answered(1_030_000, of, 1)
+    script.tick(1_040_000)
+    (answer,) = samples(script.joined())
+    assert answer["answer"] == [Answer.SATISFIED, 0, 0]
+
+
 def test_an_impression_that_cannot_be_read_is_dropped(script):
     script.add("impression", 1_000, "r", impression=b"nonsense")
     script.add("impression", 1_000, "r")
