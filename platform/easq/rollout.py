@@ -3,13 +3,16 @@
 Decisions are pure; what reads and writes topic `models` takes the log.
 """
 
+import logging
 from typing import NamedTuple
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from easq.announcements import ANNOUNCEMENT, ROLLOUT, Rollout
 from easq.log.interface import MODELS, Log
+
+logger = logging.getLogger(__name__)
 
 BLOCK = 256
 """Announcements read at once; deltas among them are large."""
@@ -113,8 +116,18 @@ def _rollouts(log: Log, start: int, end: int) -> list[Rollout]:
     while (rows := log.read(MODELS, 0, start, end)) is not None:
         start = int(rows.offsets[-1]) + 1
         said = zip(*(rows.table.column(name).to_pylist() for name in ("kind", "body")), strict=True)
-        found += [Rollout.model_validate_json(body) for kind, body in said if kind == ROLLOUT]
+        read = (_readable(body) for kind, body in said if kind == ROLLOUT)
+        found += [rollout for rollout in read if rollout is not None]
     return found
+
+
+def _readable(body: str) -> Rollout | None:
+    """None for a record of another release: it must not keep replicas from the ones after it."""
+    try:
+        return Rollout.model_validate_json(body)
+    except ValidationError as error:
+        logger.warning("a rollout is passed over, it is none that this code reads: %s", error)
+        return None
 
 
 def _breach(config: RolloutConfig, seen: Observations) -> str | None:

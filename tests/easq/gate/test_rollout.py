@@ -21,6 +21,7 @@ from easq.rollout import (
 )
 from easq.rollout_watch import compared, seen_of
 
+A_LATER_RELEASES = '{"version": 3, "previous": 2, "share": 0.5, "reason": "passed"}'
 CONFIG = RolloutConfig(waves=(1, 2), bake_seconds=10, bake_requests=100, patience_seconds=60)
 GOOD = Observations(seconds=10, requests=100, bad=0, score_shift=0.1, spread_ratio=1.1)
 
@@ -93,3 +94,15 @@ def test_scores_that_are_not_finite_are_counted_and_left_out_of_the_drift():
     seen = compared(new, before, seconds=3.0)
     assert seen == Observations(3.0, requests=1, bad=1, score_shift=5.0, spread_ratio=2.0)
     assert compared(new, ranked([1.0, 1.0]), 3.0).score_shift is None
+
+
+def test_a_record_that_cannot_be_read_is_passed_over(tmp_path: Path, caplog):
+    log = SqliteLog(tmp_path / "log.db")
+    tail = RolloutTail(log)
+    row = {"kind": "rollout", "made_at_ms": 0, "body": A_LATER_RELEASES, "payload": None}
+    log.append(MODELS, 0, pa.Table.from_pylist([row], schema=ANNOUNCEMENT))
+    assert tail.look() is None
+    assert "is passed over" in caplog.text
+    back = rolled_back(2, 1, "by hand")
+    announce(log, back, 0)
+    assert tail.look() == RolloutTail(log).newest == back
