@@ -57,7 +57,7 @@ def look(state: dict[str, Any]) -> dict[str, Any]:
         "log": {topic: _ends(log, topic) for topic in (EVENTS, SAMPLES, MODELS)},
         "join": _json(Path(state["join_status"])),
         "training": _training(run),
-        "gate": _decisions(log),
+        "gate": decisions(log),
     }
 
 
@@ -97,14 +97,17 @@ def _training(run: Path) -> dict[str, Any] | None:
     }
 
 
-def _decisions(log: Log) -> list[dict[str, Any]]:
+def decisions(log: Log) -> list[dict[str, Any]]:
     """The last rollouts, newest first."""
+    rollouts: list[dict[str, Any]] = []
     try:
-        rows = log.read(MODELS, 0, max(log.begin(MODELS, 0), log.end(MODELS, 0) - TAIL))
+        start = max(log.begin(MODELS, 0), log.end(MODELS, 0) - TAIL)
+        while (rows := log.read(MODELS, 0, start)) is not None:  # deltas are large: several reads
+            told = rows.table.select(["kind", "made_at_ms", "body"]).to_pylist()
+            rollouts += [row for row in told if row["kind"] == ROLLOUT]
+            start = int(rows.offsets[-1]) + 1
     except LogError:
         return []
-    told = [] if rows is None else rows.table.select(["kind", "made_at_ms", "body"]).to_pylist()
-    rollouts = [row for row in told if row["kind"] == ROLLOUT]
     return [{"at_ms": r["made_at_ms"], **json.loads(r["body"])} for r in reversed(rollouts)][:5]
 
 

@@ -11,6 +11,7 @@ from easq.log.sqlite import SqliteLog
 from easq.rollout import announce
 from jobs.cli import COMMANDS
 from jobs.services import free_port
+from jobs.status import decisions
 
 PARTITION = {"next_offset": 3, "lag_ms": 12, "counts": {"answer samples": 2}}
 
@@ -45,3 +46,11 @@ def test_without_a_loop_it_says_how_to_start_one(tmp_path):
     told = CliRunner().invoke(COMMANDS, ["status", str(tmp_path)])
     assert isinstance(told.exception, ValueError)
     assert "easq up" in str(told.exception)
+
+
+def test_the_newest_decision_stands_behind_more_than_one_read_of_deltas(tmp_path, monkeypatch):
+    monkeypatch.setattr("easq.log.sqlite.MAX_BYTES", 1)
+    log = SqliteLog(tmp_path / "log.db")
+    for version in (1, 2, 3):
+        announce(log, Rollout(version=version, previous=None, ranks_below=None, reason="r"), 0)
+    assert [decision["version"] for decision in decisions(log)] == [3, 2, 1]
