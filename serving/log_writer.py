@@ -98,9 +98,9 @@ class LogWriter:
         if not group:
             return
         durable, topic, partition = group[0].place
-        rows = pa.concat_tables([w.rows for w in group])
         self._busy_since = time.monotonic()
         try:
+            rows = pa.concat_tables([w.rows for w in group])
             offsets = self.log.append(topic, partition, rows, durable)
         except Exception as error:  # noqa: BLE001  whoever waits is told; the thread lives on
             for waiting in group:

@@ -169,3 +169,18 @@ def test_what_waits_together_is_appended_together_and_each_gets_its_offsets(tmp_
     writer.close()
     blobs = sqlite3.connect(log.path).execute("SELECT n FROM blob ORDER BY base").fetchall()
     assert blobs == [(1,), (6,)]
+
+
+def test_rows_that_do_not_go_together_fail_for_those_who_sent_them_alone(tmp_path):
+    log = Hanging(tmp_path / "hanging.db")
+    writer = LogWriter(log)
+    first = writer.submit(EVENTS, 0, ROWS, False)
+    assert log.came.wait(60)
+    unlike = [writer.submit(EVENTS, 1, t, True) for t in (ROWS, pa.table({"b": ["x"]}))]
+    log.let_go.set()
+    for future in unlike:
+        with pytest.raises(pa.ArrowInvalid):
+            future.result(60)
+    assert first.result(60).tolist() == [0]
+    assert writer.submit(EVENTS, 0, ROWS, True).result(60).tolist() == [1]
+    writer.close()
