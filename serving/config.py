@@ -8,6 +8,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from easq.feedback_token import MAX_ITEMS
+
 PREFIX = "EASQ_"
 ALSO_OURS = {"EASQ_HAPROXY"}
 """Set by serving/front_door.py."""
@@ -35,8 +37,8 @@ class ServingSettings(BaseSettings):
     """How often a replica asks the registry for the champion."""
     cache_dir: Path = Field(default_factory=lambda: STATE.resolve() / "versions")
     """Where fetched versions are kept, shared by the replicas of a machine."""
-    max_candidates: int = Field(default=1000, ge=1)
-    """More candidates in a request are refused."""
+    max_candidates: int = Field(default=1000, ge=1, le=MAX_ITEMS)
+    """More candidates in a request are refused; a token has room for 65,535."""
     max_body_bytes: int = Field(default=8 * 2**20, ge=1024)
     replicas: int = Field(default=1, ge=1)
     threads: int = Field(default=1, ge=1)

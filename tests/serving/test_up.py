@@ -9,6 +9,7 @@ CASES = [
     ("EASQ_PORT", "abc", "EASQ_PORT: Input should be a valid integer"),
     ("EASQ_PORT", "abc", "got 'abc'"),
     ("EASQ_POLL_SECONDS", "0", "EASQ_POLL_SECONDS: Input should be greater than 0; got '0'"),
+    ("EASQ_MAX_CANDIDATES", "65536", "should be less than or equal to 65535"),
     ("EASQ_MAX_CANDIDATE", "5", "EASQ_MAX_CANDIDATE: expected one of EASQ_API_KEY, EASQ_ASK_"),
     ("EASQ_API_KEY", "", "EASQ_API_KEY: expected a key of at least one character"),
     ("EASQ_HOST", "0.0.0.0", "set EASQ_API_KEY"),
