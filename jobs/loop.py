@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from easq.log.connect import open_log
 from easq.registry import champion
 from easq.train.config import TrainConfig
 from easq.train.durable import replace_file
@@ -32,6 +33,8 @@ class LoopSettings(BaseModel):
     window_seconds: float = Field(default=1.0, gt=0)
     serving: dict[str, str] = {}
     """More settings of the service, EASQ_<NAME>."""
+    log_partitions: int = Field(default=1, ge=1)
+    """Of a log that is not there yet."""
     dashboard: bool = False
     """Ray's dashboard of the service, on loopback."""
 
@@ -62,6 +65,7 @@ class Loop:
     def start(self, *names: str) -> None:
         """Start the named parts; all, if none is named."""
         champion(self.tracking.uri, self.tracking.model_name)  # makes the database, once
+        open_log(self.log, self.settings.log_partitions).close()  # as wide as all will find it
         self.supervisor.start(*names)
         self.write_state()
 
@@ -110,6 +114,7 @@ class Loop:
             "cache_dir": self.folder / "versions",
             "token_key_file": self.folder / "token.key",
             "log": self.log,
+            "log_partitions": self.settings.log_partitions,
             "replicas": self.settings.replicas,
             "port": self.url.rpartition(":")[2],
             "state_file": self.folder / "serving.json",

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from easq.log.lease import lease
 from easq.train.config import load_config
 from jobs.loop import Loop, LoopSettings
 
@@ -35,6 +36,9 @@ def up(
     window_seconds: Annotated[
         float, typer.Option(min=0.1, help="A window of samples is sealed so often.")
     ] = DEFAULTS.window_seconds,
+    log_partitions: Annotated[
+        int, typer.Option(min=1, help="Of a log that is not there yet.")
+    ] = DEFAULTS.log_partitions,
     serving: Annotated[
         list[str],
         typer.Option(help="A setting of the service: --serving ask_share=0.01. Repeatable."),
@@ -47,12 +51,14 @@ def up(
         replicas=replicas,
         feedback_seconds=feedback_seconds,
         window_seconds=window_seconds,
+        log_partitions=log_partitions,
         serving=dict(_setting(text) for text in serving),
     )
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    keep_up(Loop(resolved, config.resolve(), place, settings), stopping)
+    with lease(place / "up.lock"):
+        stopping = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stopping.set())
+        keep_up(Loop(resolved, config.resolve(), place, settings), stopping)
 
 
 def keep_up(loop: Loop, stopping: threading.Event) -> None:

@@ -13,6 +13,7 @@ from ray.serve import Application
 from ray.serve.context import _get_global_client
 
 from easq.log.connect import open_log
+from easq.log.interface import Log
 from easq.registry import champion, fetch
 from easq.registry_aliases import numbered
 from easq.version_cache import evict
@@ -54,8 +55,7 @@ class RankerDeployment:
         )
         name = serve.get_replica_context().replica_id.unique_id
         self.replica = RankerReplica(settings, refresher, name, feedback_of(settings))
-        if settings.log is not None:
-            models = open_log(settings.log)
+        if (models := log_of(settings)) is not None:
             seconds = settings.rollout_seconds
             RolloutWatcher(models, rollout, refresher.wake, seconds).start()
         refresher.start()
@@ -64,20 +64,22 @@ class RankerDeployment:
         return build_api(self.replica)
 
 
+def log_of(settings: ServingSettings) -> Log | None:
+    """None where no log is named. Whoever opens it first makes it, so all say its partitions."""
+    return None if settings.log is None else open_log(settings.log, settings.log_partitions)
+
+
 def feedback_of(settings: ServingSettings) -> Feedback | None:
     """None where no log is named."""
-    if settings.log is None:
-        return None
-    log = open_log(settings.log, settings.log_partitions)
-    return Feedback(log, token_key(settings), settings)
+    log = log_of(settings)
+    return None if log is None else Feedback(log, token_key(settings), settings)
 
 
 def _deltas(settings: ServingSettings, rollout: FollowedRollout) -> DeltaFollower | None:
     """Serve constructs a replica in the event loop that its requests run in."""
-    if settings.log is None:
+    if (models := log_of(settings)) is None:
         return None
     loop = asyncio.get_running_loop()
-    models = open_log(settings.log)
     return DeltaFollower(models, loop.call_soon_threadsafe, lambda: rollout.follow_deltas)
 
 
