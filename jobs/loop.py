@@ -126,7 +126,8 @@ class Loop:
         )
 
     def _train(self) -> Part:
-        return Part("train", ["jobs.train", str(self.config_file)], {}, DRAIN_SECONDS)
+        """It finishes where it is drained."""
+        return Part("train", ["jobs.train", str(self.config_file)], {}, DRAIN_SECONDS, True)
 
     def _gate(self) -> Part:
         options = {

@@ -22,6 +22,9 @@ class Part(NamedTuple):
     environment: dict[str, str]
     patience_seconds: float = 30.0
     """How long it may take to stop when asked to."""
+    may_finish: bool = False
+    """Whether there is an end to its work. Any other part that ends, even in good order, was told
+    to by a stranger and runs again."""
 
 
 class Supervised:
@@ -60,7 +63,7 @@ class Supervised:
         if (status := self.process.poll()) is None:
             return None
         self._end_group()
-        if status == 0:  # it has done what it had to do, such as training that was drained
+        if status == 0 and self.part.may_finish:
             self.process, self.wanted = None, False
             return f"{self.part.name} has ended in good order and stays so"
         self.pause = (

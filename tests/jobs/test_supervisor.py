@@ -26,12 +26,13 @@ time.sleep(600)
 
 @pytest.fixture
 def supervise(tmp_path, monkeypatch):
-    """supervise(script, patience) -> a started supervisor of `python -m script`."""
+    """supervise(script, patience, may_finish) -> a started supervisor of `python -m script`."""
     started = []
 
-    def run(script: str, patience: float = 30.0) -> Supervisor:
+    def run(script: str, patience: float = 30.0, may_finish: bool = False) -> Supervisor:
         (tmp_path / "part.py").write_text(script)
-        part = Part("part", ["part"], {"PYTHONPATH": str(tmp_path)}, patience)
+        environment = {"PYTHONPATH": str(tmp_path)}
+        part = Part("part", ["part"], environment, patience, may_finish)
         supervisor = Supervisor([part], tmp_path)
         supervisor.start()
         started.append(supervisor)
@@ -91,9 +92,17 @@ def test_a_part_that_does_not_hear_is_killed(supervise, tmp_path):
 
 
 def test_a_part_that_has_done_its_work_is_not_started_again(supervise):
-    supervisor = supervise("")
+    supervisor = supervise("", may_finish=True)
     told = []
     wait_until(lambda: told.extend(supervisor.look()) or told)
     assert told == ["part has ended in good order and stays so"]
     assert supervisor.look() == []
     assert supervisor.report()["part"] | {"log": ""} == {"pid": None, "restarts": 0, "log": ""}
+
+
+def test_a_part_without_an_end_that_a_stranger_asks_to_stop_runs_again(supervise):
+    supervisor = supervise("")
+    told = []
+    wait_until(lambda: told.extend(supervisor.look()) or len(told) > 1)
+    assert told[0].startswith("part ended with 0; it starts again")
+    assert told[1] == "part runs again (restart 1)"
