@@ -141,7 +141,7 @@ def living_report(loop: Loop, statistics: ViewingStatistics, ledger: Path, fate:
         p50, p95 = np.quantile(fresh, (0.5, 0.95))
         table.add_row(
             "freshness: answer taken to ranking that used it",
-            f"p50 {p50:.2f} s, p95 {p95:.2f} s ({len(fresh)} answers)",
+            f"p50 {p50:.2f} s, p95 {p95:.2f} s ({len(fresh)} of {s.accepted['answer']} answers)",
         )
     weights = [b.satisfaction.requests for b in s.buckets]
     ndcg, best = (

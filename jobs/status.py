@@ -4,6 +4,7 @@ Usage: easq status [FOLDER] [--json]
 """
 
 import json
+import os
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -64,9 +65,11 @@ def look(state: dict[str, Any]) -> dict[str, Any]:
 def replicas(url: str) -> dict[str, Any]:
     """What each replica of the service says of itself, by its name; none when it is away."""
     seen: dict[str, Any] = {}
+    key = {"x-api-key": os.environ["EASQ_API_KEY"]} if "EASQ_API_KEY" in os.environ else {}
+    question = urllib.request.Request(f"{url}/v1/model", headers=key)
     for _ in range(ASKED):
         try:
-            with urllib.request.urlopen(f"{url}/v1/model", timeout=2) as response:
+            with urllib.request.urlopen(question, timeout=2) as response:
                 report = json.loads(response.read())
         except (urllib.error.URLError, TimeoutError, ConnectionError):
             continue

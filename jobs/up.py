@@ -64,11 +64,11 @@ def up(
 def keep_up(loop: Loop, stopping: threading.Event) -> None:
     """Run the loop until told to stop."""
     console = Console(soft_wrap=True, markup=False, highlight=False)
-    loop.start()
-    console.print(f"ranking API  {loop.url}/docs (503 until there is a version)")
-    console.print(f"MLflow       {loop.mlflow_url}/#/experiments")
-    console.print(f"state        easq status {loop.folder}")
     try:
+        loop.start()
+        console.print(f"ranking API  {loop.url}/docs (503 until there is a version)")
+        console.print(f"MLflow       {loop.mlflow_url}/#/experiments")
+        console.print(f"state        easq status {loop.folder}")
         while not stopping.wait(LOOK_SECONDS):
             for sentence in loop.look():
                 console.print(f"{time.strftime('%H:%M:%S')}  {sentence}")
