@@ -200,7 +200,7 @@ class OnlineRun:
     def digest(self) -> str:
         return StateDigest(self.weights()).digest
 
-    def save(self, name: str) -> tuple[Path, str]:
+    def save(self, name: str, run: str = "online") -> tuple[Path, str]:
         """A version of the weights as they are: its directory and digest."""
         path = self.folder / name
         path.mkdir()
@@ -209,7 +209,7 @@ class OnlineRun:
             features=learner.spec,
             model=learner.config.model,
             position=learner.position,
-            run="online",
+            run=run,
         )
         save_version(path, weights_of(learner.state), file, self.shares[0].rows.slice(0, 4))
         return path, digest_of(path)

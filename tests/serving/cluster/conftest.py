@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -15,7 +16,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from serving.contract import RankResponse
+from serving.front_door import has_haproxy
+
 PATIENCE_SECONDS = 180.0
+LISTENING = "0A"  # in /proc/net/tcp
 ROOT = Path(__file__).parents[3]
 
 
@@ -54,9 +59,81 @@ class Service(NamedTuple):
             assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS} s"
             time.sleep(0.1)
 
-    def wait_until_ready(self) -> None:
-        connection = self.connect()
-        self.wait_until(lambda: connection.ask("/readyz").status == 200)
+    def haproxy_addresses(self) -> list[str] | None:
+        """Where its HAProxy listens, as /proc/net/tcp writes it; None: it has none here."""
+        return haproxy_addresses(self.tracking_uri) if has_haproxy() else None
+
+
+class Answered(NamedTuple):
+    """The number of a request, its answer, and when the one left and the other came."""
+
+    request: int
+    left: float
+    came: float
+    status: int
+    body: bytes
+    replica: str
+
+    @property
+    def ranking(self) -> RankResponse:
+        return RankResponse.model_validate_json(self.body)
+
+    @property
+    def version(self) -> int:
+        return self.weights[0]
+
+    @property
+    def weights(self) -> tuple[int, int]:
+        """Version and seq; they rise."""
+        model = json.loads(self.body)["model"]
+        return model["version"], model["seq"]
+
+
+class Load:
+    """Closed-loop clients, one a request."""
+
+    def __init__(self, service: Service, bodies: list[dict]) -> None:
+        self.answers, self.stopping = [], threading.Event()
+        self.threads = [
+            threading.Thread(target=self.run, args=(service.connect(), k, json.dumps(body)))
+            for k, body in enumerate(bodies)
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self, connection: Connection, request: int, body: str) -> None:
+        while not self.stopping.is_set():
+            left = time.monotonic()
+            answer = connection.ask("/v1/rank", body)
+            self.answers.append(Answered(request, left, time.monotonic(), *answer))
+
+    def replicas_at(self, weights: tuple[int, int]) -> int:
+        """How many have answered with them, lately."""
+        answered = [a for a in self.answers[-1000:] if a.status == 200]
+        return len({a.replica for a in answered if a.weights == weights})
+
+    def replicas_with(self, version: int) -> int:
+        """How many have answered from it."""
+        answered = [a for a in list(self.answers) if a.status == 200]
+        return len({a.replica for a in answered if a.version == version})
+
+    def replicas_since(self, moment: float) -> set[tuple[int, int]]:
+        """Of requests that left since then: each version, and how many replicas have it."""
+        recent = [a for a in list(self.answers) if a.left > moment and a.status == 200]
+        versions = {a.version for a in recent}
+        return {(v, len({a.replica for a in recent if a.version == v})) for v in versions}
+
+    def stop(self) -> list[Answered]:
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join()
+        return self.answers
+
+
+@pytest.fixture
+def load() -> type[Load]:
+    """load(service, bodies): clients that ask until they are stopped."""
+    return Load
 
 
 Serving = Callable[..., AbstractContextManager[Service]]
@@ -104,3 +181,24 @@ def _url(state: Path, process: subprocess.Popen, log: Path) -> str:
         assert time.monotonic() < deadline, f"the service is not up: {log.read_text()}"
         time.sleep(0.1)
     return json.loads(state.read_text())["url"]
+
+
+def haproxy_addresses(mark: str) -> list[str]:
+    """Where the HAProxy with this in its environment listens, as /proc/net/tcp writes it."""
+    inodes = {
+        str(fd.readlink())
+        for process in Path("/proc").glob("[0-9]*")
+        if _is_haproxy(process, mark.encode())
+        for fd in (process / "fd").iterdir()
+    }
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [row[1] for row in rows if row[3] == LISTENING and f"socket:[{row[9]}]" in inodes]
+
+
+def _is_haproxy(process: Path, mark: bytes) -> bool:
+    try:
+        if (process / "comm").read_text().strip() != "haproxy":
+            return False
+        return mark in (process / "environ").read_bytes()
+    except OSError:  # it ended meanwhile, or is another user's
+        return False
