@@ -45,23 +45,25 @@ def features(rows: int) -> FeatureSpec:
     )
 
 
-def samples(requests: int, spec: FeatureSpec, seed: int = 0) -> pa.Table:
+def samples(
+    requests: int, spec: FeatureSpec, seed: int = 0, candidates: int = CANDIDATES
+) -> pa.Table:
     """Requests of one day in time order; viewers saw half of the candidates."""
     rng = np.random.default_rng(seed)
-    values = _named(rng, requests)
+    values = _named(rng, requests, candidates)
     return pa.table(
-        [_column(rng, field, requests, values) for field in sample_schema(spec)],
+        [_column(rng, field, requests, candidates, values) for field in sample_schema(spec)],
         schema=sample_schema(spec),
     )
 
 
-def _named(rng: np.random.Generator, requests: int) -> dict[str, np.ndarray]:
-    """Columns that mean something to the pairs; [R] or, by candidate, [R * CANDIDATES]."""
-    size = requests * CANDIDATES
+def _named(rng: np.random.Generator, requests: int, candidates: int) -> dict[str, np.ndarray]:
+    """Columns that mean something to the pairs; [R] or, by candidate, [R * candidates]."""
+    size = requests * candidates
     exposed = rng.random(size) < 0.5
     duration = rng.uniform(5, 60, size)
     times = START_MS + np.arange(requests) * (86_000_000 // 2 // requests)
-    answer = _answers(rng, exposed)
+    answer = _answers(rng, exposed, candidates)
     return {
         "request_id": np.array([f"r{i:08d}" for i in range(requests)]),
         "user_id": _zipf(rng, requests),
@@ -77,14 +79,14 @@ def _named(rng: np.random.Generator, requests: int) -> dict[str, np.ndarray]:
             for name in BEHAVIOURS
         },
         "answer": answer,
-        "answer_time_ms": np.where(answer != Answer.NONE, np.repeat(times, CANDIDATES) + 500, 0),
+        "answer_time_ms": np.where(answer != Answer.NONE, np.repeat(times, candidates) + 500, 0),
     }
 
 
-def _answers(rng: np.random.Generator, exposed: np.ndarray) -> np.ndarray:
+def _answers(rng: np.random.Generator, exposed: np.ndarray, candidates: int) -> np.ndarray:
     """At most one answer a request, about an exposed candidate."""
-    chosen = np.argmax(rng.random((len(exposed) // CANDIDATES, CANDIDATES)), axis=1)
-    position = np.arange(len(chosen)) * CANDIDATES + chosen
+    chosen = np.argmax(rng.random((len(exposed) // candidates, candidates)), axis=1)
+    position = np.arange(len(chosen)) * candidates + chosen
     position = position[exposed[position] & (rng.random(len(position)) < 2 * ANSWERED_REQUESTS)]
     answer = np.full(len(exposed), int(Answer.NONE))
     given = [Answer.SATISFIED, Answer.UNCERTAIN, Answer.DISSATISFIED]
@@ -98,11 +100,15 @@ def _zipf(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _column(
-    rng: np.random.Generator, field: pa.Field, requests: int, named: dict[str, np.ndarray]
+    rng: np.random.Generator,
+    field: pa.Field,
+    requests: int,
+    candidates: int,
+    named: dict[str, np.ndarray],
 ) -> pa.Array:
     each = pa.types.is_list(field.type)
     dtype = field.type.value_type if each else field.type
-    size = requests * CANDIDATES if each else requests
+    size = requests * candidates if each else requests
     if field.name in named:
         values = named[field.name]
     elif pa.types.is_floating(dtype):
@@ -110,7 +116,7 @@ def _column(
     else:
         values = rng.integers(0, 1000, size)
     array = pa.array(values).cast(dtype)
-    offsets = pa.array(np.arange(requests + 1) * CANDIDATES, pa.int32())
+    offsets = pa.array(np.arange(requests + 1) * candidates, pa.int32())
     return pa.ListArray.from_arrays(offsets, array).cast(field.type) if each else array
 
 
