@@ -175,6 +175,29 @@ def test_the_memory_keeps_the_last_few_and_comes_back_from_a_table(random_sample
     assert restored.counts == memory.counts
 
 
+def test_the_memory_forgets_users_by_the_time_of_answers_alike_after_a_restart(random_samples):
+    samples = random_samples(40, answer_share=1.0)
+    first = remembered(answered(samples, 0))
+    whole, restored = AnswerMemory(per_user=2, days=30), AnswerMemory(per_user=2, days=30)
+    for day, user in enumerate([7, 8, 7, 9, 8, 10, 11]):
+        at = first._replace(time_ms=first.time_ms + 11 * day * 86_400_000)
+        whole.insert(user, at)
+        restored.load(whole.to_table())
+    assert list(whole.of_user) == [8, 10, 11], "9 answered 33 days ago"
+    assert list(restored.of_user) == list(whole.of_user)
+    assert restored.newest_ms == whole.newest_ms
+    assert restored.counts == whole.counts
+
+
+def test_a_remembered_answer_does_not_hold_its_window_in_memory(make_history):
+    history = make_history(400, answer_share=0.5)
+    (share,) = shares(history, 400)
+    learner = learner_of(history)
+    learner.learn(share)
+    queue = next(iter(learner.memory.of_user.values()))
+    assert queue[0].row.get_total_buffer_size() < share.answered.get_total_buffer_size() / 20
+
+
 def test_weights_that_are_spoilt_are_refused_and_the_position_stays(make_history):
     history = make_history(48)
     learner = learner_of(history, optim={"batch": 16, "rows_learning_rate": 3e37})
