@@ -4,7 +4,6 @@ All workers see the same windows and decide alike, so that every one joins every
 """
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,13 +17,14 @@ from easq.log.connect import open_log
 from easq.train.attempts import Attempts, give_up
 from easq.train.ballot import ballot
 from easq.train.checkpoint import Position, newest_checkpoint
+from easq.train.checkpoints import Checkpoints, forget_unreported, kept_windows, latest_of
 from easq.train.collective import rank
 from easq.train.config import TrainConfig
 from easq.train.drain import drain_asked
-from easq.train.durable import put_folder, replace_file
+from easq.train.durable import replace_file
 from easq.train.histogram import score_histogram
 from easq.train.kept_scores import keep_scores
-from easq.train.latest import Latest, write_latest
+from easq.train.latest import write_latest
 from easq.train.learner import Learner, WindowScores
 from easq.train.run_folder import (
     SCORES,
@@ -48,12 +48,12 @@ class Work:
     def __init__(
         self, own: Claim, device: torch.device, report: Callable[[Path, Position], None]
     ) -> None:
-        self.report = report
         self.own, self.config, self.folder = own, own.config, run_folder(own.config)
         check_claim(self.folder, own)
         self.learner = _resumed(self.config, device)
         self.attempts = Attempts(self.folder) if rank() == 0 else None
         self.announcer: Announcer | None = None
+        self.checkpoints = Checkpoints(self.folder, own, report)
         restored = newest_checkpoint(self.folder) is not None
         self.saved = self.learner.next_window if restored else None
 
@@ -62,6 +62,7 @@ class Work:
         since = time.perf_counter()
         for share, draining in _in_turn(arriving, self.learner, self.folder):
             arrived = time.perf_counter()
+            self.checkpoints.check()
             votes = ballot(draining, self._is_hopeless(share), self.learner.device)
             if votes.drain or share is None:
                 return True
@@ -73,8 +74,9 @@ class Work:
             else:
                 self.learner.skip(share)
             if is_due(share, self.config):
-                self.checkpoint()
+                self._begin_checkpoint()
             since = time.perf_counter()
+        self.checkpoints.settle()  # the next pass starts from it
         return False
 
     def _is_hopeless(self, share: WindowShare | None) -> bool:
@@ -103,18 +105,19 @@ class Work:
         return Announcer(log, self.config.run.name, self.own.incarnation, self.learner)
 
     def checkpoint(self) -> None:
-        """A checkpoint of what has been learnt, unless it has one."""
+        """A checkpoint of what has been learnt, unless it has one; returns once it is complete."""
+        self._begin_checkpoint()
+        self.checkpoints.settle()
+
+    def _begin_checkpoint(self) -> None:
         if self.saved != self.learner.next_window:
-            self._checkpoint()
+            self.checkpoints.begin(self.learner, self._trim)
             self.saved = self.learner.next_window
 
-    def _checkpoint(self) -> None:
-        """Write a checkpoint and report it; all workers take part, rank 0 writes."""
-        path = _save(self.learner, self.folder, self.own)
-        self.report(path, self.learner.position)
-        if rank() == 0:
-            check_claim(self.folder, self.own)
-            write_latest(self.folder, _latest(self.learner, path))
+    def _trim(self) -> None:
+        """Topic `models` keeps what leads on from the checkpoints that are kept."""
+        if self.announcer is not None:
+            self.announcer.forget(kept_windows(self.folder)[-self.config.checkpoint.keep :][0])
 
 
 def _in_turn(
@@ -139,15 +142,11 @@ def _resumed(config: TrainConfig, device: torch.device) -> Learner:
     if (checkpoint := newest_checkpoint(folder)) is not None:
         learner.restore(checkpoint)
         if rank() == 0:
-            write_latest(folder, _latest(learner, checkpoint))
+            write_latest(folder, latest_of(learner.position, checkpoint))
+            forget_unreported(folder, config.checkpoint.keep)
     if rank() == 0:
         forget_windows_from(folder, learner.next_window)
     return learner
-
-
-def _latest(learner: Learner, checkpoint: Path) -> Latest:
-    position = learner.position
-    return Latest(checkpoint=checkpoint.name, window=position.next_window, step=position.step)
 
 
 def _place(learner: Learner, share: WindowShare, since: float, arrived: float) -> dict[str, Any]:
@@ -184,18 +183,3 @@ def is_due(share: WindowShare, config: TrainConfig) -> bool:
     if config.stream is not None and share.of_log:
         return (done - share.num_windows) % config.stream.checkpoint_windows == 0
     return done % config.checkpoint.every_windows == 0 or done == share.num_windows
-
-
-def _save(learner: Learner, folder: Path, own: Claim) -> Path:
-    """A checkpoint's folder appears under its name when it is complete."""
-    path = folder / f"window-{learner.next_window:06d}"
-    building = path.with_name(f".{path.name}.building")
-    if rank() == 0:
-        check_claim(folder, own)
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir()
-    learner.save(building)
-    if rank() == 0:
-        shutil.rmtree(path, ignore_errors=True)
-        put_folder(building, path)
-    return path

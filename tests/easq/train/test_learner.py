@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from easq.answer_memory import AnswerMemory, remembered
+from easq.answer_memory import DAY_MS, AnswerMemory, remembered
 from easq.events import Answer
 from easq.history import History
 from easq.train.checkpoint import weights_of
@@ -176,12 +176,13 @@ def test_the_memory_keeps_the_last_few_and_comes_back_from_a_table(random_sample
 
 
 def test_the_memory_forgets_users_by_the_time_of_answers_alike_after_a_restart(random_samples):
-    samples = random_samples(40, answer_share=1.0)
-    first = remembered(answered(samples, 0))
+    row = answered(random_samples(40, answer_share=1.0), 0)
+    asked, at = remembered(row), row.schema.get_field_index("user_id")
     whole, restored = AnswerMemory(per_user=2, days=30), AnswerMemory(per_user=2, days=30)
     for day, user in enumerate([7, 8, 7, 9, 8, 10, 11]):
-        at = first._replace(time_ms=first.time_ms + 11 * day * 86_400_000)
-        whole.insert(user, at)
+        own = row.set_column(at, row.schema.field(at), pa.array([user], row.schema.field(at).type))
+        answer = asked._replace(time_ms=asked.time_ms + 11 * day * DAY_MS, row=own)
+        whole.insert(user, answer)
         restored.load(whole.to_table())
     assert list(whole.of_user) == [8, 10, 11], "9 answered 33 days ago"
     assert list(restored.of_user) == list(whole.of_user)
