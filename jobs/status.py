@@ -18,7 +18,7 @@ from easq.log.connect import open_log
 from easq.log.interface import EVENTS, MODELS, SAMPLES, Log, LogError
 from easq.rollout import rollouts
 from easq.train.checkpoint import newest_checkpoint, read_position
-from easq.train.lines import Lines
+from easq.train.lines import last_line
 from easq.train.run_folder import WINDOWS
 
 ASKED = 20
@@ -90,12 +90,12 @@ def _json(path: Path) -> dict[str, Any] | None:
 
 def _training(run: Path) -> dict[str, Any] | None:
     """The last window and the position of the newest checkpoint."""
-    lines = Lines(run / WINDOWS).new() if (run / WINDOWS).is_file() else []
+    last = last_line(run / WINDOWS)
     checkpoint = newest_checkpoint(run) if run.is_dir() else None
-    if not lines and checkpoint is None:
+    if last is None and checkpoint is None:
         return None
     return {
-        "last_window": lines[-1] if lines else None,
+        "last_window": last,
         "checkpoint": checkpoint and read_position(checkpoint).model_dump(),
     }
 

@@ -26,6 +26,7 @@ from easq.train.histogram import score_histogram
 from easq.train.kept_scores import keep_scores
 from easq.train.latest import write_latest
 from easq.train.learner import Learner, WindowScores
+from easq.train.lines import thin
 from easq.train.run_folder import (
     SCORES,
     WINDOWS,
@@ -175,6 +176,7 @@ def _write(scores: WindowScores, record: dict[str, Any], config: TrainConfig) ->
     if rank() == 0:
         replace_file(folder / SCORES, json.dumps(score_histogram(scores.main, scores.satisfaction)))
         append_line(folder / WINDOWS, record)
+        thin(folder / WINDOWS)
 
 
 def is_due(share: WindowShare, config: TrainConfig) -> bool:
