@@ -79,7 +79,9 @@ def test_a_checkpoint_is_of_its_window_though_steps_go_on(run, tmp_path):
     assert kept_windows(run.folder) == [1, 3]
     for window, folder in expected.items():
         assert files(run.folder / f"window-{window:06d}") == files(folder)
-    assert read_latest(run.folder).window == 3
+    latest = read_latest(run.folder)
+    assert latest is not None
+    assert latest.window == 3
 
 
 def test_a_run_that_was_taken_over_hears_of_it_at_the_next_window(run):
@@ -104,4 +106,6 @@ def test_what_failed_starts_have_left_goes_but_for_the_newest(run):
     checkpoints.settle()
     forget_unreported(run.folder, keep=2)
     assert kept_windows(run.folder) == [3, 4, 5]
-    assert read_position(newest_checkpoint(run.folder)).next_window == WINDOWS
+    newest = newest_checkpoint(run.folder)
+    assert newest is not None
+    assert read_position(newest).next_window == WINDOWS
