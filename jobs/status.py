@@ -14,11 +14,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from easq.announcements import ROLLOUT
 from easq.log.connect import open_log
 from easq.log.interface import EVENTS, MODELS, SAMPLES, Log, LogError
+from easq.rollout import rollouts
 from easq.train.checkpoint import newest_checkpoint, read_position
-from easq.train.lines import Lines
+from easq.train.lines import last_line
 from easq.train.run_folder import WINDOWS
 
 ASKED = 20
@@ -90,28 +90,27 @@ def _json(path: Path) -> dict[str, Any] | None:
 
 def _training(run: Path) -> dict[str, Any] | None:
     """The last window and the position of the newest checkpoint."""
-    lines = Lines(run / WINDOWS).new() if (run / WINDOWS).is_file() else []
+    last = last_line(run / WINDOWS)
     checkpoint = newest_checkpoint(run) if run.is_dir() else None
-    if not lines and checkpoint is None:
+    if last is None and checkpoint is None:
         return None
     return {
-        "last_window": lines[-1] if lines else None,
+        "last_window": last,
         "checkpoint": checkpoint and read_position(checkpoint).model_dump(),
     }
 
 
 def decisions(log: Log) -> list[dict[str, Any]]:
     """The last rollouts, newest first."""
-    rollouts: list[dict[str, Any]] = []
     try:
-        start = max(log.begin(MODELS, 0), log.end(MODELS, 0) - TAIL)
-        while (rows := log.read(MODELS, 0, start)) is not None:  # deltas are large: several reads
-            told = rows.table.select(["kind", "made_at_ms", "body"]).to_pylist()
-            rollouts += [row for row in told if row["kind"] == ROLLOUT]
-            start = int(rows.offsets[-1]) + 1
+        begin, end = log.begin(MODELS, 0), log.end(MODELS, 0)
+        told = {one.seq: one for one in rollouts(log, max(begin, end - TAIL), end)}
     except LogError:
         return []
-    return [{"at_ms": r["made_at_ms"], **json.loads(r["body"])} for r in reversed(rollouts)][:5]
+    newest = sorted(told.values(), key=lambda one: one.seq, reverse=True)[:5]
+    return [
+        {"at_ms": one.made_at_ms, **one.rollout.model_dump(exclude={"repeats"})} for one in newest
+    ]
 
 
 def tables(found: dict[str, Any]) -> list[Table]:

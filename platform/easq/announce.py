@@ -13,6 +13,7 @@ from torch import Tensor
 from easq.announcements import DeltaHead
 from easq.delta import Delta, check_finite, encode, touched_rows
 from easq.log.interface import MODELS, Log, LogError
+from easq.retention import forget_deltas
 from easq.state_digest import ServedWeights, StateDigest
 from easq.train.checkpoint import weights_of
 from easq.train.learner import Learner
@@ -56,6 +57,17 @@ class Announcer:
         self.after_window = delta.head.window
         _forget_touched(learner)
         return int(offsets[0])
+
+    def forget(self, window: int) -> None:
+        """Trim what no replica needs; the log may be away, then later.
+
+        Args:
+            window: `next_window` of the oldest checkpoint that is kept.
+        """
+        try:
+            forget_deltas(self.log, self.run, window, time.time_ns() // 1_000_000)
+        except LogError as error:
+            log.warning("topic models is trimmed at the next checkpoint: %s", error)
 
     def _delta(self, learner: Learner, learnt: dict[int, int]) -> Delta:
         served = ServedWeights.of(weights_of(learner.state))

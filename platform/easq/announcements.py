@@ -52,3 +52,5 @@ class Rollout(BaseModel):
     follow_deltas: bool = True
     """False after a rollback: the lane stops until the next gated version."""
     reason: str
+    repeats: int | None = None
+    """Offset of the record that this one repeats: retention forgets rows, but not what holds."""

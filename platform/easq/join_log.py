@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from easq.events import EVENT, TICK
 from easq.join import JoinConfig, Joiner
-from easq.log.interface import EVENTS, SAMPLES, Log, TrimmedError
+from easq.log.interface import EVENTS, REJECTED, SAMPLES, Log, TrimmedError
 from easq.samples import EVERY_SAMPLE, SEALED
 from easq.sealed import places
 from easq.sealing import Written
@@ -85,6 +85,8 @@ class JoinedPartition:
         self.log.trim(EVENTS, self.partition, min(events, self.kept_from))
         samples = first_at(self.log, SAMPLES, self.partition, "sealed_at_ms", before_ms)
         self.log.trim(SAMPLES, self.partition, min(samples, self._samples_kept_from))
+        if self.partition == 0:  # where all that is refused goes
+            self.log.trim(REJECTED, 0, first_at(self.log, REJECTED, 0, "received_at_ms", before_ms))
 
     def _write(self, window: pa.Table) -> None:
         n = self._part.num_rows

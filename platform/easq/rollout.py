@@ -4,13 +4,13 @@ Decisions are pure; what reads and writes topic `models` takes the log.
 """
 
 import logging
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from easq.announcements import ANNOUNCEMENT, ROLLOUT, Rollout
-from easq.log.interface import MODELS, Log
+from easq.log.interface import MODELS, Log, TrimmedError
 
 logger = logging.getLogger(__name__)
 
@@ -85,15 +85,47 @@ def announce(log: Log, rollout: Rollout, now_ms: int) -> None:
     log.append(MODELS, 0, pa.Table.from_pylist([row], schema=ANNOUNCEMENT))
 
 
+class Told(NamedTuple):
+    """A rollout; the greatest is what holds."""
+
+    seq: int
+    """Offset of its first record: a repeat is as old as what it repeats."""
+    at: int
+    """Offset of this record."""
+    made_at_ms: int
+    rollout: Rollout
+
+
 def newest_rollout(log: Log) -> Rollout | None:
     """The last rollout, read backwards; None: there is none."""
+    told = newest_told(log)
+    return told and told.rollout
+
+
+def newest_told(log: Log) -> Told | None:
+    """A record that was announced while an older one was repeated stands just before it."""
+    while True:
+        try:
+            return _newest_told(log)
+        except TrimmedError:  # by retention, after it has repeated what holds
+            continue
+
+
+def _newest_told(log: Log) -> Told | None:
     begin, end = log.begin(MODELS, 0), log.end(MODELS, 0)
     while end > begin:
         start = max(end - BLOCK, begin)
-        if found := _rollouts(log, start, end):
-            return found[-1]
+        if found := rollouts(log, start, end):
+            return max(rollouts(log, max(start - BLOCK, begin), start) + found)
         end = start
     return None
+
+
+def keep_newest(log: Log, before: int) -> None:
+    """Announce what holds again if it stands below an offset, which may then be trimmed."""
+    while (told := newest_told(log)) is not None and told.at < before:
+        repeat = told.rollout.model_copy(update={"repeats": told.seq})
+        announce(log, repeat, told.made_at_ms)
 
 
 class RolloutTail:
@@ -101,33 +133,41 @@ class RolloutTail:
 
     def __init__(self, log: Log) -> None:
         self.log, self.next = log, log.end(MODELS, 0)
-        self.newest = newest_rollout(log)
+        self._told = newest_told(log)
+
+    @property
+    def newest(self) -> Rollout | None:
+        return self._told and self._told.rollout
 
     def look(self) -> Rollout | None:
         start, end = max(self.next, self.log.begin(MODELS, 0)), self.log.end(MODELS, 0)
-        if found := _rollouts(self.log, start, end):
-            self.newest = found[-1]
+        known = [] if self._told is None else [self._told]
+        self._told = max(known + rollouts(self.log, start, end), default=None)
         self.next = end
         return self.newest
 
 
-def _rollouts(log: Log, start: int, end: int) -> list[Rollout]:
-    found: list[Rollout] = []
+def rollouts(log: Log, start: int, end: int) -> list[Told]:
+    """The records in [start, end)."""
+    found: list[Told] = []
     while (rows := log.read(MODELS, 0, start, end)) is not None:
         start = int(rows.offsets[-1]) + 1
-        said = zip(*(rows.table.column(name).to_pylist() for name in ("kind", "body")), strict=True)
-        read = (_readable(body) for kind, body in said if kind == ROLLOUT)
-        found += [rollout for rollout in read if rollout is not None]
+        said = rows.table.select(["kind", "made_at_ms", "body"]).to_pylist()
+        places = zip(rows.offsets.tolist(), said, strict=True)
+        read = (_readable(at, row) for at, row in places if row["kind"] == ROLLOUT)
+        found += [told for told in read if told is not None]
     return found
 
 
-def _readable(body: str) -> Rollout | None:
+def _readable(at: int, row: dict[str, Any]) -> Told | None:
     """None for a record of another release: it must not keep replicas from the ones after it."""
     try:
-        return Rollout.model_validate_json(body)
+        rollout = Rollout.model_validate_json(row["body"])
     except ValidationError as error:
         logger.warning("a rollout is passed over, it is none that this code reads: %s", error)
         return None
+    seq = at if rollout.repeats is None else rollout.repeats
+    return Told(seq, at, row["made_at_ms"], rollout.model_copy(update={"repeats": None}))
 
 
 def _breach(config: RolloutConfig, seen: Observations) -> str | None:

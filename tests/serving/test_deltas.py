@@ -356,3 +356,27 @@ def wait_until(fact) -> None:
             return
         ticking.wait(0.001)
     raise AssertionError("not within a minute")
+
+
+def test_a_replica_that_retention_has_overtaken_goes_on_with_the_next_full_version(loop):
+    loop.refresh(1)
+    loop.run.learn()
+    loop.follower.look()
+    for _ in range(2):
+        loop.run.learn()
+    loop.run.log.trim(MODELS, 0, loop.run.log.end(MODELS, 0))
+    loop.run.learn()
+    loop.follower.look()
+    assert loop.name == (1, 0)
+    assert "next full version" in loop.replica.model().deltas.problem
+    late = loop_of(loop.run, loop.shelf, lambda write: write())
+    late.refresher.look()
+    assert late.name == (1, -1)
+    loop.refresh(2)
+    late.refresher.look()
+    loop.run.learn()
+    for one in (loop, late):
+        one.follower.look()
+        assert one.name == (2, loop.run.log.end(MODELS, 0) - 1)
+        assert one.has_the_trainers_weights()
+        assert one.replica.model().deltas.problem is None

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 END_BYTES = 8  # of the mark that ends a stream
+ALONE = pa.ipc.IpcReadOptions(use_threads=False)
+"""Handing the columns of a batch of one row to other threads takes longer than reading them."""
 
 
 def to_bytes(table: pa.Table) -> bytes:
@@ -16,7 +18,7 @@ def to_bytes(table: pa.Table) -> bytes:
 
 
 def from_bytes(data: bytes) -> pa.Table:
-    return pa.ipc.open_stream(data).read_all()
+    return pa.ipc.open_stream(data, options=ALONE).read_all()
 
 
 def schema_bytes(data: bytes) -> bytes:

@@ -82,8 +82,8 @@ class SqliteLog:
                 (topic, partition, topic, partition, start, end, start),
             )
             with closing(found):
-                bases, data = _together(found, start, max_rows)
-        return _rows(bases, data, start, end) if data else None
+                places, data = _together(found, start, max_rows)
+        return _rows(places, data, start, end) if data else None
 
     def begin(self, topic: str, partition: int) -> int:
         with self._file.reading() as connection:
@@ -161,25 +161,28 @@ def _bounds(connection: sqlite3.Connection, topic: str, partition: int) -> tuple
     return 0, 0
 
 
-def _together(
-    found: sqlite3.Cursor, start: int, max_rows: int
-) -> tuple[list[np.ndarray], list[bytes]]:
+def _together(found: sqlite3.Cursor, start: int, max_rows: int) -> tuple[list[int], list[bytes]]:
     """Offsets and bytes of blobs of one schema, until there are enough of them."""
-    offsets: list[np.ndarray] = []
+    offsets: list[int] = []
     data: list[bytes] = []
-    rows = size = 0
+    size, head = 0, b""
     for base, n, blob in found:
-        if data and schema_bytes(blob) != schema_bytes(data[0]):
+        if not data:
+            head, max_rows = schema_bytes(blob), max_rows + max(start - base, 0)
+        elif not blob.startswith(head):
             break
-        offsets.append(np.arange(base, base + n))
+        offsets.extend(range(base, base + n))
         data.append(blob)
-        rows, size = rows + base + n - max(base, start), size + len(blob)
-        if rows >= max_rows or size >= MAX_BYTES:
+        size += len(blob)
+        if len(offsets) >= max_rows or size >= MAX_BYTES:
             break
     return offsets, data
 
 
-def _rows(bases: list[np.ndarray], data: list[bytes], start: int, end: int) -> Rows:
-    offsets = np.concatenate(bases)
+def _rows(places: list[int], data: list[bytes], start: int, end: int) -> Rows:
+    offsets = np.array(places, np.int64)
     low, high = np.searchsorted(offsets, [start, end])
-    return Rows(offsets[low:high], from_many(data).slice(low, high - low))
+    table = from_many(data)
+    if high - low < len(offsets):  # slicing a table of small blobs takes as long as reading it
+        offsets, table = offsets[low:high], table.slice(low, high - low)
+    return Rows(offsets, table)

@@ -12,14 +12,13 @@ class Votes(NamedTuple):
 
     drain: bool  # save a checkpoint and stop
     skip: bool  # leave the window out
-    saved: bool  # tell of the checkpoint that is on the disk by now
 
 
-def ballot(wishes: Votes, device: torch.device) -> Votes:
+def ballot(drain: bool, skip: bool, device: torch.device) -> Votes:
     """One exchange. A worker casts its vote with a window in hand, or when it wants to drain.
 
     So no worker learns while another stops: whoever has the window waits here until all others
     have it too, or until one that still waits for it wants to drain.
     """
-    votes = all_max(torch.tensor(wishes, dtype=torch.int32, device=device))
+    votes = all_max(torch.tensor([drain, skip], dtype=torch.int32, device=device))
     return Votes(*(bool(vote) for vote in votes.tolist()))

@@ -88,7 +88,7 @@ class Collator:
         """Look up partners of each answered request, in order, and remember it."""
         asked = []
         for i in np.flatnonzero((share.answered_rows >= start) & (share.answered_rows < end)):
-            sample = remembered(share.answered.slice(int(i), 1).combine_chunks())
+            sample = remembered(share.answered.take([int(i)]).combine_chunks())
             user = sample.row.column("user_id")[0].as_py()
             partners = self.memory.partners(user, sample) if self.pairs.user_window else []
             asked.append(Asked(int(share.answered_rows[i]), user, sample, partners))

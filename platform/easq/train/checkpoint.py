@@ -8,7 +8,7 @@ restart neither loses nor repeats a window.
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import torch
@@ -40,18 +40,53 @@ class Position(BaseModel):
     schema_hash: str
 
 
-def save_checkpoint(
-    directory: Path, state: State, memory: AnswerMemory, seen: dict[int, Tensor], position: Position
-) -> None:
-    """Write everything that the next step depends on; state.json comes last."""
-    save_file(_contiguous(weights_of(state)), directory / "weights.safetensors")
+class Contents(NamedTuple):
+    """Everything that the next step depends on."""
+
+    weights: dict[str, Tensor]
+    optimisers: dict[str, Tensor]
+    memory: AnswerMemory
+    position: Position
+
+
+def contents_of(
+    state: State, memory: AnswerMemory, seen: dict[int, Tensor], position: Position
+) -> Contents:
+    """What a checkpoint has, as it is: the next step changes it."""
     optimisers = _optimisers_of(state) | {f"seen.{w}": t for w, t in seen.items()}
-    save_file(_contiguous(optimisers), directory / "optimisers.safetensors")
-    if (table := memory.to_table()) is not None:
+    return Contents(weights_of(state), optimisers, memory, position)
+
+
+def copied(contents: Contents, buffers: Contents | None) -> Contents:
+    """The same in memory of its own, that of an earlier copy where it fits."""
+    before = (buffers.weights, buffers.optimisers) if buffers is not None else ({}, {})
+    return Contents(
+        _copied(contents.weights, before[0]),
+        _copied(contents.optimisers, before[1]),
+        contents.memory.copy(),
+        contents.position,
+    )
+
+
+def _copied(tensors: dict[str, Tensor], buffers: dict[str, Tensor]) -> dict[str, Tensor]:
+    copies = {}
+    for name, tensor in tensors.items():
+        copy = buffers.get(name)
+        if copy is None or copy.shape != tensor.shape or copy.dtype != tensor.dtype:
+            copy = torch.empty(tensor.shape, dtype=tensor.dtype)
+        copies[name] = copy.copy_(tensor.detach())
+    return copies
+
+
+def write_checkpoint(directory: Path, contents: Contents) -> None:
+    """Write it into an empty directory; state.json comes last."""
+    save_file(_contiguous(contents.weights), directory / "weights.safetensors")
+    save_file(_contiguous(contents.optimisers), directory / "optimisers.safetensors")
+    if (table := contents.memory.to_table()) is not None:
         with pa.OSFile(str(directory / "memory.arrow"), "wb") as sink:
             with pa.ipc.new_file(sink, table.schema) as writer:
                 writer.write_table(table)
-    (directory / "state.json").write_text(position.model_dump_json(indent=2))
+    (directory / "state.json").write_text(contents.position.model_dump_json(indent=2))
 
 
 def load_checkpoint(

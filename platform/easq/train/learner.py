@@ -15,7 +15,13 @@ from easq.model.collisions import SeenIds
 from easq.pairs import NO_ANSWERS
 from easq.samples import Flat, flatten
 from easq.train.batch import Collator
-from easq.train.checkpoint import Position, load_checkpoint, save_checkpoint
+from easq.train.checkpoint import (
+    Contents,
+    Position,
+    contents_of,
+    load_checkpoint,
+    write_checkpoint,
+)
 from easq.train.collective import all_max, rank, world_size
 from easq.train.config import TrainConfig
 from easq.train.monitors import Monitors
@@ -155,11 +161,15 @@ class Learner:
             merged[width] = one.where(high != unset, torch.zeros_like(high)).to("cpu", torch.int16)
         return merged
 
+    def contents(self) -> Contents:
+        """What a checkpoint holds. All workers call it: it merges what each has seen."""
+        return contents_of(self.state, self.memory, self._merged_seen(), self.position)
+
     def save(self, directory: Path) -> None:
-        """Write a checkpoint. All workers call it (it merges what each has seen); rank 0 writes."""
-        seen = self._merged_seen()
+        """Write a checkpoint. All workers call it; rank 0 writes."""
+        contents = self.contents()
         if rank() == 0:
-            save_checkpoint(directory, self.state, self.memory, seen, self.position)
+            write_checkpoint(directory, contents)
 
     def restore(self, directory: Path) -> None:
         """Go on from a checkpoint."""

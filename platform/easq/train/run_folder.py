@@ -2,7 +2,7 @@
 
 run.json            configuration, digest of the history, and who trains it now
 latest.json         the newest checkpoint; replaced once that is complete
-windows.jsonl       a line of metrics for each window
+windows.jsonl       a line of metrics for each window; old ones go when they are many
 last_scores.json    how the scores of the newest window are spread, of rank 0's rows
 mlflow-has-all      there once the MLflow run has ended and has its pictures
 failures.jsonl      a line for each failure of the workers

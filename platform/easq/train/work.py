@@ -15,8 +15,9 @@ from easq.announce import Announcer
 from easq.history import History
 from easq.log.connect import open_log
 from easq.train.attempts import Attempts, give_up
-from easq.train.ballot import Votes, ballot
+from easq.train.ballot import ballot
 from easq.train.checkpoint import Position, newest_checkpoint
+from easq.train.checkpoints import Checkpoints, forget_unreported, kept_windows, latest_of
 from easq.train.collective import rank
 from easq.train.config import TrainConfig
 from easq.train.drain import drain_asked
@@ -25,6 +26,7 @@ from easq.train.histogram import score_histogram
 from easq.train.kept_scores import keep_scores
 from easq.train.latest import write_latest
 from easq.train.learner import Learner, WindowScores
+from easq.train.lines import thin
 from easq.train.run_folder import (
     SCORES,
     WINDOWS,
@@ -34,7 +36,6 @@ from easq.train.run_folder import (
     forget_windows_from,
     run_folder,
 )
-from easq.train.saving import Saver, latest
 from easq.train.share import WindowShare
 
 
@@ -50,10 +51,10 @@ class Work:
     ) -> None:
         self.own, self.config, self.folder = own, own.config, run_folder(own.config)
         check_claim(self.folder, own)
-        self.saver = Saver(own, self.folder, report)
         self.learner = _resumed(self.config, device)
         self.attempts = Attempts(self.folder) if rank() == 0 else None
         self.announcer: Announcer | None = None
+        self.checkpoints = Checkpoints(self.folder, own, report)
         restored = newest_checkpoint(self.folder) is not None
         self.saved = self.learner.next_window if restored else None
 
@@ -62,10 +63,8 @@ class Work:
         since = time.perf_counter()
         for share, draining in _in_turn(arriving, self.learner, self.folder):
             arrived = time.perf_counter()
-            wishes = Votes(draining, self._is_hopeless(share), self.saver.is_put)
-            votes = ballot(wishes, self.learner.device)
-            if votes.saved:
-                self.saver.finish()
+            self.checkpoints.check()
+            votes = ballot(draining, self._is_hopeless(share), self.learner.device)
             if votes.drain or share is None:
                 return True
             if votes.skip:
@@ -78,7 +77,7 @@ class Work:
             if is_due(share, self.config):
                 self._begin_checkpoint()
             since = time.perf_counter()
-        self.saver.finish()
+        self.checkpoints.settle()  # the next pass starts from it
         return False
 
     def _is_hopeless(self, share: WindowShare | None) -> bool:
@@ -107,14 +106,19 @@ class Work:
         return Announcer(log, self.config.run.name, self.own.incarnation, self.learner)
 
     def checkpoint(self) -> None:
-        """A checkpoint of what has been learnt is on the disk when this returns."""
+        """A checkpoint of what has been learnt, unless it has one; returns once it is complete."""
         self._begin_checkpoint()
-        self.saver.finish()
+        self.checkpoints.settle()
 
     def _begin_checkpoint(self) -> None:
         if self.saved != self.learner.next_window:
-            self.saver.begin(self.learner)
+            self.checkpoints.begin(self.learner, self._trim)
             self.saved = self.learner.next_window
+
+    def _trim(self) -> None:
+        """Topic `models` keeps what leads on from the checkpoints that are kept."""
+        if self.announcer is not None:
+            self.announcer.forget(kept_windows(self.folder)[-self.config.checkpoint.keep :][0])
 
 
 def _in_turn(
@@ -139,7 +143,8 @@ def _resumed(config: TrainConfig, device: torch.device) -> Learner:
     if (checkpoint := newest_checkpoint(folder)) is not None:
         learner.restore(checkpoint)
         if rank() == 0:
-            write_latest(folder, latest(checkpoint, learner.position))
+            write_latest(folder, latest_of(learner.position, checkpoint))
+            forget_unreported(folder, config.checkpoint.keep)
     if rank() == 0:
         forget_windows_from(folder, learner.next_window)
     return learner
@@ -171,6 +176,7 @@ def _write(scores: WindowScores, record: dict[str, Any], config: TrainConfig) ->
     if rank() == 0:
         replace_file(folder / SCORES, json.dumps(score_histogram(scores.main, scores.satisfaction)))
         append_line(folder / WINDOWS, record)
+        thin(folder / WINDOWS)
 
 
 def is_due(share: WindowShare, config: TrainConfig) -> bool:

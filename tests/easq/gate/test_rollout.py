@@ -15,9 +15,11 @@ from easq.rollout import (
     RolloutTail,
     announce,
     first_stage,
+    keep_newest,
     newest_rollout,
     next_stage,
     rolled_back,
+    rollouts,
 )
 from easq.rollout_watch import compared, seen_of
 
@@ -106,3 +108,19 @@ def test_a_record_that_cannot_be_read_is_passed_over(tmp_path: Path, caplog):
     back = rolled_back(2, 1, "by hand")
     announce(log, back, 0)
     assert tail.look() == RolloutTail(log).newest == back
+
+
+def test_a_rollout_that_is_told_again_stays_older_than_what_came_meanwhile(tmp_path: Path):
+    log = SqliteLog(tmp_path / "log.db")
+    announce(log, canary := first_stage(CONFIG, 8, 7, "passed"), 5)
+    log.append(MODELS, 0, pa.concat_tables([delta()] * 10), durable=False)
+    tail, end = RolloutTail(log), log.end(MODELS, 0)
+    announce(log, back := rolled_back(8, 7, "by hand"), 6)
+    announce(log, canary.model_copy(update={"repeats": 0}), 5)  # by who has not seen it
+    assert newest_rollout(log) == tail.look() == back
+    keep_newest(log, end + 1)
+    log.trim(MODELS, 0, end + 1)
+    assert newest_rollout(log) == tail.look() == RolloutTail(log).newest == back
+    assert [(told.seq, told.made_at_ms) for told in rollouts(log, end + 2, end + 9)] == [(end, 6)]
+    keep_newest(log, end + 2)
+    assert log.end(MODELS, 0) == end + 3, "it stands where it is kept"

@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from easq.events import REJECTION
 from easq.join_log import JoinedPartition, first_at
 from easq.join_loop import tick
-from easq.log.interface import EVENTS, SAMPLES, LogError
+from easq.log.interface import EVENTS, REJECTED, SAMPLES, LogError
 from easq.log.sqlite import SqliteLog
 from easq.sealed import SealedReader
 
@@ -135,6 +136,16 @@ def test_retention_keeps_what_a_restart_needs(log, spec, random_events, quick):
     whole = script.joined(quick)[len(expected) - 1 :]
     assert len(rest) > 1
     assert all(a.equals(b) for a, b in zip(rest, whole, strict=True))
+
+
+def test_what_was_refused_is_forgotten_with_time(log, quick):
+    fields = {"code": "expired", "message": "The token expired.", "payload": "{}"}
+    for at_ms in (1_000, 2_000, 3_000):
+        table = pa.Table.from_pylist([{"received_at_ms": at_ms, **fields}], schema=REJECTION)
+        log.append(REJECTED, 0, table)
+    JoinedPartition(log, 0, quick).trim(before_ms=2_500)
+    assert log.begin(REJECTED, 0) == 2
+    assert log.end(REJECTED, 0) == 3
 
 
 def test_time_finds_its_offset(log, script):

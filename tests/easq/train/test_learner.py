@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from easq.answer_memory import AnswerMemory, remembered
+from easq.answer_memory import DAY_MS, AnswerMemory, remembered
 from easq.events import Answer
 from easq.history import History
 from easq.train.checkpoint import weights_of
@@ -173,6 +173,30 @@ def test_the_memory_keeps_the_last_few_and_comes_back_from_a_table(random_sample
         f"r{row:06d}" for row in rows[-2:]
     ]
     assert restored.counts == memory.counts
+
+
+def test_the_memory_forgets_users_by_the_time_of_answers_alike_after_a_restart(random_samples):
+    row = answered(random_samples(40, answer_share=1.0), 0)
+    asked, at = remembered(row), row.schema.get_field_index("user_id")
+    whole, restored = AnswerMemory(per_user=2, days=30), AnswerMemory(per_user=2, days=30)
+    for day, user in enumerate([7, 8, 7, 9, 8, 10, 11]):
+        own = row.set_column(at, row.schema.field(at), pa.array([user], row.schema.field(at).type))
+        answer = asked._replace(time_ms=asked.time_ms + 11 * day * DAY_MS, row=own)
+        whole.insert(user, answer)
+        restored.load(whole.to_table())
+    assert list(whole.of_user) == [8, 10, 11], "9 answered 33 days ago"
+    assert list(restored.of_user) == list(whole.of_user)
+    assert restored.newest_ms == whole.newest_ms
+    assert restored.counts == whole.counts
+
+
+def test_a_remembered_answer_does_not_hold_its_window_in_memory(make_history):
+    history = make_history(400, answer_share=0.5)
+    (share,) = shares(history, 400)
+    learner = learner_of(history)
+    learner.learn(share)
+    queue = next(iter(learner.memory.of_user.values()))
+    assert queue[0].row.get_total_buffer_size() < share.answered.get_total_buffer_size() / 20
 
 
 def test_weights_that_are_spoilt_are_refused_and_the_position_stays(make_history):
