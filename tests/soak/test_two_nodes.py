@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from easq.freshness import learnt
+from easq.freshness import learnt, places
 from easq.freshness_read import answers_freshness
 from easq.history import History
 from easq.ledger import (
@@ -177,21 +177,22 @@ def settled(running: Running) -> Verdict:
 
 
 def wait_until_learnt(running: Running) -> None:
-    """Until the newest delta has all samples of now; the broker must have kept them."""
-    ends = {p: running.log.end(SAMPLES, p) for p in range(PARTITIONS)}
-    assert all(running.log.begin(t, p) == 0 for t in (EVENTS, SAMPLES) for p in ends)
+    """Until the newest delta has all samples that hold events; the broker must have kept them."""
+    log = running.log
+    assert all(log.begin(t, p) == 0 for t in (EVENTS, SAMPLES) for p in range(PARTITIONS))
+    ends = {p: _end_of_events(log, p) for p in range(PARTITIONS)}
 
     def is_learnt() -> bool:
-        offsets = learnt_offsets(running.log)
-        return all(offsets.get(p, 0) >= end for p, end in ends.items())
+        deltas = [d for rows in scan(log, MODELS, 0) for d in learnt(rows.offsets, rows.table)]
+        return all(deltas[-1].offsets[p] >= end for p, end in ends.items())
 
     wait_for(lambda: running.parts.look() or is_learnt(), f"samples learnt up to {ends}")
 
 
-def learnt_offsets(log: Log) -> dict[int, int]:
-    """Of each partition of `samples`, how far the newest delta goes."""
-    deltas = [d for rows in scan(log, MODELS, 0) for d in learnt(rows.offsets, rows.table)]
-    return dict(deltas[-1].offsets)
+def _end_of_events(log: Log, partition: int) -> int:
+    """Above the last sample that holds an event; windows without samples bring no delta."""
+    found = [places(partition, *rows) for rows in scan(log, SAMPLES, partition)]
+    return 1 + max(place.offset for part in found for place in part.values())
 
 
 def test_the_loop_closes_over_two_nodes_and_kafka_and_survives_kills(tmp_path, mlflow_uri):
@@ -214,7 +215,7 @@ def test_the_loop_closes_over_two_nodes_and_kafka_and_survives_kills(tmp_path, m
         assert (fate.lost, fate.twice, fate.open) == ([], {}, [])
         assert fate.once > 100
         windows = [line["window"] for line in Lines(loop.run / WINDOWS).new()]
-        assert windows == list(range(len(windows)))
+        assert windows == sorted(set(windows))
         assert not (loop.run / QUARANTINE).exists()
         assert answers_freshness(loop.ledger, loop.log)
 
