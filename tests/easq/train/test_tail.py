@@ -9,7 +9,7 @@ import torch
 
 from easq.history import History
 from easq.join_rows import Place, Seal, empty_window
-from easq.log.interface import SAMPLES, Log, LogAwayError
+from easq.log.interface import Log, LogAwayError
 from easq.log.sqlite import SqliteLog
 from easq.sealed import SealedReader
 from easq.stream import PassSource
@@ -132,21 +132,6 @@ def test_a_log_that_is_away_is_asked_again(log, append_windows):
     assert next(found) is None
     away.answers = True
     assert next(window for window in found if window is not None).number == 1
-
-
-def test_a_window_that_one_of_several_partitions_seals_empty_is_passed_on(
-    stretch, random_samples, seal_window
-):
-    log = SqliteLog(Path(stretch.stream.log.removeprefix("sqlite:///")), partitions=2)
-    samples = random_samples(5)
-    log.append(SAMPLES, 0, seal_window(samples, 0, sealed_at_ms=2_000))
-    for window, sealed_at_ms in enumerate((1_000, 3_000)):
-        empty = empty_window(Seal(window, sealed_at_ms), Place(0, 0, 0))
-        log.append(SAMPLES, 1, empty)
-    first, second = windows(stretch, rank=1, world=2)[HISTORY_WINDOWS:]
-    assert (first.num_requests, dict(first.offsets)) == (0, {0: 0, 1: 1})
-    assert (second.num_requests, dict(second.offsets)) == (5, {0: 5, 1: 1})
-    assert first.rows.schema.equals(second.rows.schema)
 
 
 def test_samples_of_other_features_are_refused_with_a_sentence(
