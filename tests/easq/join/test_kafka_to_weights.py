@@ -71,7 +71,9 @@ def test_the_deltas_of_what_was_joined_and_learnt_lead_a_replica_to_the_trainers
         chain.take(step)
     assert chain.place.seq == log.end(MODELS, 0) - 1 > 10
     assert chain.place.digest == StateDigest(ServedWeights.of(weights(trainer))).digest
-    log.close()
+    assert trainer.announcer is not None
+    for one in (log, trainer.announcer.log):
+        one.close()
 
 
 def join_all(log: Log, scripts: list, quick: Any) -> None:
