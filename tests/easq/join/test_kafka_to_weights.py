@@ -65,8 +65,9 @@ def test_the_deltas_of_what_was_joined_and_learnt_lead_a_replica_to_the_trainers
     assert all(learnt[p] > log.end(SAMPLES, p) / 2 for p in range(PARTITIONS))
     chain = Chain(replica, StateDigest(replica), HISTORY_WINDOWS, spec.schema_hash, "run")
     deltas = AnnouncedDeltas(log)
-    for announced in deltas.read():
-        step = chain.step(*announced, deltas.lineage)
+    for seq, head, payload in deltas.read():
+        assert not isinstance(head, ValueError)
+        step = chain.step(seq, head, payload, deltas.lineage)
         assert step is not None
         chain.take(step)
     assert chain.place.seq == log.end(MODELS, 0) - 1 > 10
