@@ -81,15 +81,22 @@ class Running(NamedTuple):
         wait_for(looking(self.parts, fact), what)
 
     def wait_until_used(self) -> float:
-        """Until a ranking has used a delta of now or later; the seconds that took."""
-        since, end = time.monotonic(), self.log.end(MODELS, 0)
-        self.wait_for(lambda: self.crowd.statistics().seq >= end, f"a ranking with delta {end}")
+        """Until a ranking has used samples that are not there yet; the seconds that took."""
+        since, ends = time.monotonic(), [self.log.end(SAMPLES, p) for p in range(PARTITIONS)]
+
+        def is_used() -> bool:
+            seq = self.crowd.statistics().seq
+            rows = self.log.read(MODELS, 0, seq, seq + 1) if seq >= 0 else None
+            deltas = [] if rows is None else learnt(rows.offsets, rows.table)
+            return any(d.offsets.get(p, 0) > end for d in deltas for p, end in enumerate(ends))
+
+        self.wait_for(is_used, f"a ranking that has used samples from {ends} on")
         return time.monotonic() - since
 
     def kill(self, what: str, process: int) -> None:
         """Kill, and see the loop close again."""
         os.kill(process, signal.SIGKILL)
-        print(f"{what} killed: a ranking used a newer delta after {self.wait_until_used():.1f} s")
+        print(f"{what} killed: a ranking used newer samples after {self.wait_until_used():.1f} s")
 
 
 def looking(parts: Supervisor, fact: Callable[[], object]) -> Callable[[], object]:
