@@ -1,6 +1,8 @@
 """The feedback side of a replica: impressions out with rankings, events in (design: the join)."""
 
 import logging
+import threading
+from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +12,8 @@ from easq.features import FeatureSpec
 from easq.feedback_token import FeedbackToken
 from easq.impression import Shown, impression_event
 from easq.log.connect import partition_of
-from easq.log.interface import EVENTS, Log, LogError
+from easq.log.interface import EVENTS, Log, LogAwayError, LogError
+from easq.log.patient import PatientLog
 from easq.questionnaire import AskedUsers, AskingRules, Draw, draw
 from easq.samples import impression_schema
 from serving.config import ServingSettings
@@ -34,12 +37,15 @@ class Feedback:
             cooldown_seconds=settings.ask_cooldown_seconds,
         )
         self.asked = AskedUsers(self.rules)
-        self.partitions = log.partitions(EVENTS)
+        self.partitions = 0
+        """0: the log has not said yet."""
         self.patience_seconds = settings.log_patience_seconds
         self.writer = LogWriter(log, settings.log_patience_seconds)
         self.inbox = Inbox(self.writer, key, settings)
         self.impressions = self.impressions_lost = self.offered = 0
         self.problem: str | None = None
+        self._closing = threading.Event()
+        self._ask_for_partitions(log)
         self._known: tuple[FeatureSpec, pa.Schema] | None = None
 
     async def shown(self, ranked: Ranked) -> RankResponse:
@@ -49,8 +55,8 @@ class Feedback:
         """
         issued = now_ms()
         decided = self._draw(ranked, issued)
-        partition = partition_of(ranked.user_id, self.partitions)
         try:
+            partition = self._partition(ranked.user_id)
             offset = await self._append(ranked, decided, partition, issued)
         except LogError as error:
             self._note(str(error))
@@ -78,7 +84,25 @@ class Feedback:
         )
 
     def close(self) -> None:
+        self._closing.set()
         self.writer.close()
+
+    def _ask_for_partitions(self, log: Log) -> None:
+        """A replica that starts while the log is away ranks, and asks again beside it."""
+        try:
+            self.partitions = log.partitions(EVENTS)
+        except LogAwayError as error:
+            self._note(str(error))
+            threading.Thread(target=self._keep_asking, args=(log,), daemon=True).start()
+
+    def _keep_asking(self, log: Log) -> None:
+        with suppress(LogError):  # closed before an answer came
+            self.partitions = PatientLog(log, self._closing.wait).partitions(EVENTS)
+
+    def _partition(self, user_id: int) -> int:
+        if not self.partitions:
+            raise LogAwayError("the log has not said yet how many partitions it has")
+        return partition_of(user_id, self.partitions)
 
     def _draw(self, ranked: Ranked, time_ms: int) -> Draw:
         """Noted at once: two requests of one user may be on their way together."""

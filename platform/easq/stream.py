@@ -5,7 +5,7 @@ a window or a request. The read task is a generator, and each of its rows leaves
 its own.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,9 +77,14 @@ def read_shares(windows: Windows, rank: int, world_size: int) -> Iterator[pa.Tab
         yield pack(share_of(history.read(window), window, len(every), rank, world_size))
 
 
-def share_dataset(source: Datasource) -> Dataset:
-    """A dataset whose blocks are single rows, each sent on at once."""
-    dataset = ray.data.read_datasource(source, num_cpus=READ_CPUS, override_num_blocks=1)
+def share_dataset(source: Datasource, labels: Mapping[str, str]) -> Dataset:
+    """A dataset whose blocks are single rows, each sent on at once; read on nodes so labelled."""
+    dataset = ray.data.read_datasource(
+        source,
+        num_cpus=READ_CPUS,
+        override_num_blocks=1,
+        ray_remote_args={"label_selector": dict(labels)} if labels else None,
+    )
     dataset.context.target_max_block_size = 1
     dataset.context.execution_no_progress_timeout_s = -1
     dataset.context.enable_progress_bars = False
@@ -92,21 +97,21 @@ def share_dataset(source: Datasource) -> Dataset:
 class StreamEach(DataConfig):
     """A dataset of its own for each rank, made anew whenever the workers are started.
 
-    `source` maps rank and world size to what the rank gets. `streaming_split`, Ray Train's
-    default, drops rows and deals them out as it likes.
+    `source` maps rank and world size to what the rank gets; nodes with `labels` read it.
+    `streaming_split`, Ray Train's default, drops rows and deals them out as it likes.
     """
 
-    def __init__(self, source: Callable[[int, int], Datasource]) -> None:
+    def __init__(self, source: Callable[[int, int], Datasource], labels: Mapping[str, str]) -> None:
         super().__init__(datasets_to_split=[])
-        self.source = source
+        self.source, self.labels = source, labels
 
     def configure(
         self, datasets: dict[str, Dataset], world_size: int, *_: Any, **__: Any
     ) -> list[dict[str, DataIterator]]:
-        return [
-            {name: share_dataset(self.source(rank, world_size)).iterator() for name in datasets}
-            for rank in range(world_size)
+        own = [
+            share_dataset(self.source(rank, world_size), self.labels) for rank in range(world_size)
         ]
+        return [{name: dataset.iterator() for name in datasets} for dataset in own]
 
 
 def unlearnt(windows: Windows, run_folder: Path, rank: int, world_size: int) -> WindowSource:

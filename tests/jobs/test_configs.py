@@ -35,6 +35,7 @@ def test_paths_and_databases_are_made_absolute():
         ({"optim": {"batch": "many"}}, r"optim.batch: .*integer.*got 'many'"),
         ({"optim": {"batch": 9}, "workers": {"num": 2}}, "multiple of workers.num"),
         ({"workers": {"backend": "nccl"}}, "nccl needs use_gpu"),
+        ({"workers": {"labels": {"role": "in(a,b)"}}}, "workers.labels.role"),
         ({"order": {"positives": ["shrug"]}}, "unknown behaviours"),
         ({"data": {"history": "h", "window": 0}}, "data.window"),
         ({"data": {"history": "h", "window": True}}, "data.window"),

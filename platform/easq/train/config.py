@@ -60,6 +60,10 @@ class OptimSection(Section):
     """Requests a step, over all workers together."""
 
 
+Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$", max_length=63)]
+"""Value of a label of a Ray node: `ray start --labels role=training`."""
+
+
 class WorkersSection(Section):
     num: int = Field(default=1, ge=1)
     threads: int = Field(default=1, ge=1)
@@ -68,6 +72,8 @@ class WorkersSection(Section):
     backend: Literal["gloo", "nccl"] = "gloo"
     max_failures: int = Field(default=8, ge=-1)
     """How often a failed worker group is started again; -1: for ever."""
+    labels: dict[str, Label] = {}
+    """Workers and their readers run on nodes that Ray was started on with these labels."""
 
     @model_validator(mode="after")
     def _check(self) -> "WorkersSection":

@@ -6,7 +6,7 @@ start after a failure, goes on where the weights stand.
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -49,12 +49,12 @@ def read_pass(stretch: Stretch, rank: int, world_size: int) -> Iterator[pa.Table
     for window in windows[start:]:
         yield pack(share_of(history.read(window), window, len(windows), rank, world_size))
     offsets = position.offsets if position is not None else {}
-    reader = SealedReader(
-        open_log(stretch.stream.log),
-        [offsets[p] for p in sorted(offsets)] or None,
-        max(start, len(windows)),
-    )
-    for sealed in follow(reader):
+
+    def opened() -> SealedReader:
+        every = [offsets[p] for p in sorted(offsets)] or None
+        return SealedReader(open_log(stretch.stream.log), every, max(start, len(windows)))
+
+    for sealed in follow(opened):
         if sealed is None:
             yield nothing_yet()
             continue
@@ -64,23 +64,22 @@ def read_pass(stretch: Stretch, rank: int, world_size: int) -> Iterator[pa.Table
             return
 
 
-def follow(reader: SealedReader) -> Iterator[SealedWindow | None]:
-    """The windows of a log, for ever; None now and then while there is none."""
+def follow(opened: Callable[[], SealedReader]) -> Iterator[SealedWindow | None]:
+    """The windows of a log, for ever; None now and then while there is none, or no log."""
+    reader: SealedReader | None = None
     beat = time.monotonic()
     while True:
-        if (window := _next(reader)) is None and time.monotonic() < beat + BEAT_SECONDS:
+        try:
+            reader = reader or opened()
+            window = reader.next()
+        except LogAwayError as error:
+            log.warning("the log is asked again: %s", error)
+            window = None
+        if window is None and time.monotonic() < beat + BEAT_SECONDS:
             time.sleep(POLL_SECONDS)
             continue
         beat = time.monotonic()
         yield window
-
-
-def _next(reader: SealedReader) -> SealedWindow | None:
-    try:
-        return reader.next()
-    except LogAwayError as error:
-        log.warning("the log is asked again: %s", error)
-        return None
 
 
 def share_of_log(

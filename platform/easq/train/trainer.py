@@ -83,19 +83,25 @@ def max_requests(config: TrainConfig) -> int | None:
 
 def check_cluster(workers: WorkersSection) -> None:
     """Refuse what the cluster could never start: Ray would wait for ever, without a word."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [node["Resources"] for node in ray.nodes() if _may_run(node, workers)]
     cpus = sum(node.get("CPU", 0) for node in nodes)
     gpus = sum(node.get("GPU", 0) for node in nodes)
     places = sum(_places(node, workers) for node in nodes)
     needed = workers.num * (workers.threads + READ_CPUS)
     if places < workers.num or cpus < needed:
         gpu = " and a GPU" if workers.use_gpu else ""
+        where = "".join(f" labelled {name}={value}" for name, value in workers.labels.items())
         raise ValueError(
             f"{workers.num} workers with {workers.threads} CPU{gpu} each, and {READ_CPUS} CPU "
             f"each to read, need {needed:g} CPUs; the cluster has {cpus:g} CPUs and {gpus:g} GPUs "
-            f"on {len(nodes)} nodes. Lower workers.num or workers.threads, or give Ray more "
+            f"on {len(nodes)} nodes{where}. Lower workers.num or workers.threads, or give Ray more "
             f"(`ray start --num-cpus {math.ceil(needed)}`)."
         )
+
+
+def _may_run(node: dict[str, Any], workers: WorkersSection) -> bool:
+    """Whether a node is up and has the labels that workers ask for."""
+    return node["Alive"] and workers.labels.items() <= node["Labels"].items()
 
 
 def _places(node: dict[str, float], workers: WorkersSection) -> int:
@@ -161,6 +167,7 @@ def _trainer(own: Claim) -> TorchTrainer:
             num_workers=workers.num,
             use_gpu=workers.use_gpu,
             resources_per_worker={"CPU": workers.threads} | ({"GPU": 1} if workers.use_gpu else {}),
+            label_selector=workers.labels or None,
         ),
         run_config=RunConfig(
             name=config.run.name,
@@ -170,8 +177,9 @@ def _trainer(own: Claim) -> TorchTrainer:
             callbacks=[Failures(run_folder(config))],
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
-        datasets={STREAM: lambda: share_dataset(source(0, 1))},  # StreamEach takes its name
-        dataset_config=StreamEach(source),
+        # StreamEach takes its name.
+        datasets={STREAM: lambda: share_dataset(source(0, 1), workers.labels)},
+        dataset_config=StreamEach(source, workers.labels),
     )
     trainer.folder = run_folder(config)
     return trainer

@@ -111,16 +111,27 @@ def test_a_log_that_is_away_is_asked_again(log, append_windows):
     class Away(SqliteLog):
         answers = False
 
+        def begin(self, *arguments):
+            return self._asked(super().begin, *arguments)
+
         def read(self, *arguments, **named):
+            return self._asked(super().read, *arguments, **named)
+
+        def _asked(self, question, *arguments, **named):
             if not self.answers:
                 raise LogAwayError("locked")
-            return super().read(*arguments, **named)
+            return question(*arguments, **named)
 
     away = Away(log.path)
-    found = follow(SealedReader(away))
-    assert next(found) is None
+    found = follow(lambda: SealedReader(away))
+    assert next(found) is None  # it cannot even be opened
     away.answers = True
     assert next(window for window in found if window is not None).number == 0
+    away.answers = False
+    append_windows(log, 1, 1)
+    assert next(found) is None
+    away.answers = True
+    assert next(window for window in found if window is not None).number == 1
 
 
 def test_samples_of_other_features_are_refused_with_a_sentence(

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import threading
+import time
 
 import pyarrow as pa
 import pytest
@@ -184,3 +185,23 @@ def test_rows_that_do_not_go_together_fail_for_those_who_sent_them_alone(tmp_pat
     assert first.result(60).tolist() == [0]
     assert writer.submit(EVENTS, 0, ROWS, True).result(60).tolist() == [1]
     writer.close()
+
+
+def test_a_replica_that_starts_while_the_log_is_away_ranks_and_finds_it_later(
+    running, log, body, behaviour
+):
+    class Away(SqliteLog):
+        answers = threading.Event()
+
+        def partitions(self, topic):
+            if not self.answers.is_set():
+                raise LogAwayError("no broker")
+            return super().partitions(topic)
+
+    client = running(away := Away(log.path))
+    check_that_it_ranks_on(client, body, lost=1)
+    away.answers.set()
+    deadline = time.monotonic() + 60
+    while client.post("/v1/rank", json=body).json()["feedback"] != "on":
+        assert time.monotonic() < deadline
+    check_that_all_is_well(client, body, behaviour)
