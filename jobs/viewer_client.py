@@ -26,6 +26,7 @@ class ViewerClient:
 
     def __init__(self, url: str, timeout_seconds: float, api_key: str | None = None) -> None:
         self.url, self.timeout_seconds = url.rstrip("/"), timeout_seconds
+        self.under_way = 0
         self.headers = {"content-type": "application/json"}
         if api_key is not None:
             self.headers["x-api-key"] = api_key
@@ -46,6 +47,7 @@ class ViewerClient:
 
     async def post(self, path: str, body: dict[str, Any]) -> Reply:
         started = time.perf_counter()
+        self.under_way += 1
         try:
             async with self._session.post(self.url + path, data=json.dumps(body)) as response:
                 status, content = response.status, await response.read()
@@ -55,6 +57,8 @@ class ViewerClient:
             status, content, problem = NO_ANSWER, b"", type(error).__name__
         else:
             problem = "" if status == 200 else f"{status} {_code(content)}".strip()
+        finally:
+            self.under_way -= 1
         milliseconds = 1000 * (time.perf_counter() - started)
         return Reply(status, json.loads(content) if status == 200 else {}, problem, milliseconds)
 

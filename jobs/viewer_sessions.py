@@ -93,6 +93,7 @@ class Viewers:
         self._thread = futures.ThreadPoolExecutor(1, "viewers")
         self._closing = asyncio.Event()
         self._slots = 0
+        self._asks = True
 
     def __enter__(self) -> Self:
         self._loop = asyncio.new_event_loop()
@@ -108,6 +109,10 @@ class Viewers:
     def statistics(self) -> ViewingStatistics:
         """So far; may be called at any time."""
         return self.tally.statistics()
+
+    def ask_no_more(self) -> None:
+        """Make no more requests; views that have begun are watched out, as at the plan's end."""
+        self._asks = False
 
     def stop(self) -> None:
         """Ask no more, send no more views; what was sent is waited for, not sent again."""
@@ -156,7 +161,7 @@ class Viewers:
         if self.plan.rate is not None:
             slot = self._began + self._slots / self.plan.rate
         self._slots += 1
-        is_over = slot >= self._began + self.plan.seconds
+        is_over = not self._asks or slot >= self._began + self.plan.seconds
         return None if is_over or self._closing.is_set() else slot
 
     def _ranked(

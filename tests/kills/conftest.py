@@ -1,0 +1,242 @@
+"""A loop with viewers before it, whose processes can be killed one by one."""
+
+import os
+import signal
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from easq.freshness import learnt
+from easq.history import History
+from easq.log.connect import open_log
+from easq.log.interface import MODELS, SAMPLES, Log, Rows
+from easq.simulate.generate import write_simulation
+from easq.simulate.simulation import SimulationConfig
+from easq.simulate.traffic import TrafficConfig
+from easq.simulate.world import WorldConfig
+from easq.train.config import TrainConfig, load_config
+from jobs.living import SERVING, wake
+from jobs.loop import Loop, LoopSettings, wait_until_ready
+
+PATIENCE_SECONDS = 180.0
+LOOK_SECONDS = 0.1
+SMOOTH_SECONDS = 3.0
+VICTIMS = {
+    "joiner": ("join", b""),
+    "driver": ("train", b""),
+    "worker": ("train", b"ray::RayTrainWorker"),
+    "replica": ("serving", b"ray::ServeReplica"),
+    "controller": ("serving", b"ray::ServeController"),
+    "service": ("serving", b""),
+}
+"""The part, and how the title of its process begins; none: the part's own process."""
+
+CONFIG = """
+[run]
+name = "run"
+storage = "{folder}/runs"
+
+[data]
+history = "{folder}/history"
+window = 512
+
+[model]
+width = 32
+
+[stream]
+log = "sqlite:///{folder}/log.db"
+checkpoint_windows = 10
+pass_windows = 20
+
+[workers]
+num = {workers}
+max_failures = -1
+
+[tracking]
+uri = "sqlite:///{folder}/mlflow.db"
+register_every_minutes = 0.5
+"""
+
+
+class Process(NamedTuple):
+    """A process id is given again; with the time of its start it is not."""
+
+    pid: int
+    started: int  # clock ticks since the machine's start
+
+    def is_alive(self) -> bool:
+        return (stat := _stat(self.pid)) is not None and stat.started == self.started
+
+
+class Stat(NamedTuple):
+    parent: int
+    started: int
+    is_dead: bool  # and waits for its parent to ask
+
+
+def _stat(pid: int) -> Stat | None:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    stat = Stat(int(fields[1]), int(fields[19]), fields[0] in "ZX")
+    return None if stat.is_dead else stat
+
+
+def family(pid: int) -> dict[Process, bytes]:
+    """A process and all that stem from it, with their command lines."""
+    stats = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        if (stat := _stat(int(path.name))) is not None:
+            stats[int(path.name)] = stat
+    found, new = set(), {pid} & stats.keys()
+    while new:
+        found |= new
+        new = {p for p, stat in stats.items() if stat.parent in found} - found
+    return {Process(p, stats[p].started): _command(p) for p in found}
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
+class Lag:
+    """How old the newest event time is that has been learnt: what joiner and trainer owe."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.offsets, self.sealed_ms = list[int](), list[int]()
+        self.models_from, self.learnt_below = 0, 0
+        self.times, self.seconds = list[float](), list[float]()
+
+    def look(self) -> None:
+        """Note the lag of now."""
+        while rows := self._new(SAMPLES, self.offsets[-1] + 1 if self.offsets else 0):
+            self.offsets += rows.offsets.tolist()
+            self.sealed_ms += rows.table.column("sealed_at_ms").to_pylist()
+        while rows := self._new(MODELS, self.models_from):
+            self.models_from = int(rows.offsets[-1]) + 1
+            for delta in learnt(rows.offsets, rows.table):
+                self.learnt_below = max(self.learnt_below, delta.offsets.get(0, 0))
+        self.times.append(time.time())
+        self.seconds.append(self.times[-1] - self.frontier)
+
+    def _new(self, topic: str, start: int) -> Rows | None:
+        return self.log.read(topic, 0, start) if self.log.end(topic, 0) > start else None
+
+    @property
+    def frontier(self) -> float:
+        """Everything that was sealed up to this event time, in Unix seconds, has been learnt."""
+        below = bisect_left(self.offsets, self.learnt_below)
+        return self.sealed_ms[below - 1] / 1000 if below else 0.0
+
+    def between(self, start: float, end: float) -> np.ndarray:
+        times = np.array(self.times)
+        return np.array(self.seconds)[(times >= start) & (times < end)]
+
+    def is_usual(self, usual: float) -> bool:
+        """Over the last seconds; the lag of a single moment swings with each window."""
+        now = self.times[-1]
+        return float(np.median(self.between(now - SMOOTH_SECONDS, now + 1))) <= usual
+
+    def recovery(self, start: float, end: float, usual: float) -> float:
+        """Seconds after `start` at which the lag was last unusual; 0: it never was."""
+        last = 0.0
+        for at in np.arange(start + SMOOTH_SECONDS, end, 0.25):
+            before = self.between(at - SMOOTH_SECONDS, at)
+            if len(before) and np.median(before) > usual:
+                last = float(at - start)
+        return last
+
+
+class Stage:
+    """A loop that runs, and what is seen of it."""
+
+    def __init__(self, loop: Loop, history: History) -> None:
+        self.loop, self.history = loop, history
+        self.lag = Lag(open_log(loop.log))
+        self.known: set[Process] = set()
+        """All processes of the loop that have been seen."""
+
+    def look(self) -> None:
+        self.loop.look()
+        self.lag.look()
+
+    def wait_until(self, fact: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
+        deadline = time.monotonic() + seconds
+        while not fact():
+            self.look()
+            assert time.monotonic() < deadline, f"not within {seconds} s; see {self.loop.folder}"
+            time.sleep(LOOK_SECONDS)
+
+    def victims(self, kind: str) -> list[Process]:
+        """Processes of a kind, oldest first."""
+        name, title = VICTIMS[kind]
+        pid = self.loop.supervisor.report()[name]["pid"]
+        if not isinstance(pid, int):
+            return []
+        processes = family(pid)
+        self.known |= processes.keys()
+        if not title:
+            return [p for p in processes if p.pid == pid]
+        return sorted(p for p, command in processes.items() if command.startswith(title))
+
+    def kill(self, kind: str, choice: int) -> float:
+        """Kill -9 one of a kind, as soon as there is one; returns when."""
+        self.wait_until(lambda: self.victims(kind))
+        found = self.victims(kind)
+        victim = found[choice % len(found)]
+        os.kill(victim.pid, signal.SIGKILL)
+        return time.time()
+
+    def left_over(self) -> list[tuple[Process, bytes]]:
+        return [(p, _command(p.pid)) for p in self.known if p.is_alive()]
+
+
+OpenStage = Callable[..., AbstractContextManager[Stage]]
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> OpenStage:
+    """stage(replicas, workers): a loop that has learnt its first window of viewers."""
+
+    @contextmanager
+    def open_stage(replicas: int, workers: int) -> Iterator[Stage]:
+        history = _history(tmp_path / "history")
+        settings = LoopSettings(
+            replicas=replicas, feedback_seconds=FEEDBACK_SECONDS, serving=SERVING
+        )
+        loop = Loop(_config(tmp_path, workers), tmp_path / "loop.toml", tmp_path, settings)
+        try:
+            loop.start()
+            wait_until_ready(loop, PATIENCE_SECONDS)
+            wake(loop, history)
+            yield Stage(loop, history)
+        finally:
+            loop.stop()
+
+    return open_stage
+
+
+FEEDBACK_SECONDS = 10.0
+"""Events that the service is late to take, because it was killed, still count."""
+
+
+def _history(folder: Path) -> History:
+    world, traffic = WorldConfig(users=200, items=400), TrafficConfig(requests=1500)
+    return write_simulation(folder, SimulationConfig(world=world, traffic=traffic))
+
+
+def _config(folder: Path, workers: int) -> TrainConfig:
+    path = folder / "loop.toml"
+    path.write_text(CONFIG.format(folder=folder, workers=workers))
+    return load_config(path)
