@@ -26,6 +26,9 @@ from serving.replica import RankerReplica
 from serving.rollout import FollowedRollout, RolloutWatcher
 from serving.token_key import token_key
 
+FIRST_LOOK_SECONDS = 30.0
+"""So long a new replica takes no requests while it loads its first version."""
+
 
 @serve.deployment(
     max_ongoing_requests=64,
@@ -38,7 +41,7 @@ from serving.token_key import token_key
 )
 @serve.ingress()
 class RankerDeployment:
-    def __init__(self, settings: ServingSettings) -> None:
+    async def __init__(self, settings: ServingSettings) -> None:
         settings.check_exposure(_serve_host())
         uri, model = settings.tracking_uri, settings.model_name
         rollout = FollowedRollout(
@@ -59,6 +62,8 @@ class RankerDeployment:
             seconds = settings.rollout_seconds
             RolloutWatcher(models, rollout, refresher.wake, seconds).start()
         refresher.start()
+        # Until this returns, requests go to the other replicas, which have a version.
+        await asyncio.to_thread(refresher.wait_for_first_look, FIRST_LOOK_SECONDS)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(self.replica)

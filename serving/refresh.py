@@ -50,6 +50,7 @@ class Refresher:
         self.report = RefreshReport()
         self.refused: Refused | None = None
         self._stop, self._woken = threading.Event(), threading.Event()
+        self._looked = threading.Event()
         self.thread = threading.Thread(target=self._run, name="refresh", daemon=True)
 
     @property
@@ -66,6 +67,13 @@ class Refresher:
         if self.deltas is not None:
             self.deltas.start()
 
+    def wait_for_first_look(self, seconds: float) -> bool:
+        """True once the registry's answer, if it had one, is on air; False: not within that time.
+
+        Never from the event loop, which deltas wait for.
+        """
+        return self._looked.wait(seconds)
+
     def stop(self) -> None:
         self._stop.set()
         self.wake()
@@ -80,6 +88,7 @@ class Refresher:
         while not self._stop.is_set():
             self._woken.clear()
             self.look()
+            self._looked.set()
             self._woken.wait(self.poll_seconds)
 
     def look(self) -> None:

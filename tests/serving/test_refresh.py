@@ -112,3 +112,21 @@ def test_a_started_refresher_finds_a_version_by_itself_and_stops(shelf):
     refresher.stop()
     refresher.thread.join(5)
     assert not refresher.thread.is_alive()
+
+
+def test_after_the_first_look_what_it_found_is_on_air(shelf):
+    refresher = Refresher(shelf.champion, shelf.fetch, shelf.evict, poll_seconds=1000)
+    assert not refresher.wait_for_first_look(0)
+    shelf.publish(1)
+    refresher.start()
+    assert refresher.wait_for_first_look(60)
+    assert served(refresher) == 1
+    refresher.stop()
+
+
+def test_an_empty_registry_keeps_a_replica_waiting_for_one_look_only(shelf):
+    refresher = Refresher(shelf.champion, shelf.fetch, shelf.evict, poll_seconds=1000)
+    refresher.start()
+    assert refresher.wait_for_first_look(60)
+    assert served(refresher) is None
+    refresher.stop()
