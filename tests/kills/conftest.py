@@ -207,14 +207,12 @@ OpenStage = Callable[..., AbstractContextManager[Stage]]
 
 @pytest.fixture
 def stage(tmp_path: Path) -> OpenStage:
-    """stage(replicas, workers): a loop that has learnt its first window of viewers."""
+    """stage(requests, workers, feedback_seconds): a loop that has learnt from its viewers."""
 
     @contextmanager
-    def open_stage(replicas: int, workers: int) -> Iterator[Stage]:
-        history = _history(tmp_path / "history")
-        settings = LoopSettings(
-            replicas=replicas, feedback_seconds=FEEDBACK_SECONDS, serving=SERVING
-        )
+    def open_stage(requests: int, workers: int, feedback_seconds: float) -> Iterator[Stage]:
+        history = _history(tmp_path / "history", requests)
+        settings = LoopSettings(replicas=2, feedback_seconds=feedback_seconds, serving=SERVING)
         loop = Loop(_config(tmp_path, workers), tmp_path / "loop.toml", tmp_path, settings)
         try:
             loop.start()
@@ -227,12 +225,8 @@ def stage(tmp_path: Path) -> OpenStage:
     return open_stage
 
 
-FEEDBACK_SECONDS = 10.0
-"""Events that the service is late to take, because it was killed, still count."""
-
-
-def _history(folder: Path) -> History:
-    world, traffic = WorldConfig(users=200, items=400), TrafficConfig(requests=1500)
+def _history(folder: Path, requests: int) -> History:
+    world, traffic = WorldConfig(users=200, items=400), TrafficConfig(requests=requests)
     return write_simulation(folder, SimulationConfig(world=world, traffic=traffic))
 
 

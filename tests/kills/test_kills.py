@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +36,8 @@ pytestmark = [
 ]
 
 REPLAY = Path(__file__).parents[1] / "easq" / "train" / "replay.py"
+REQUESTS = 1500
+"""Of the history."""
 CAPACITY_SECONDS, QUIET_SECONDS = 8.0, 15.0
 RECOVERED_SECONDS = 20.0
 
@@ -48,10 +51,11 @@ class Drill(NamedTuple):
     every_seconds: float  # from kill to kill; later where the loop has not recovered yet
     workers: int
     rate: float | None  # requests a second; None: half of what the service takes
+    feedback_seconds: float  # events that a killed replica makes late must still count
 
 
-SHORT = Drill(1, ("joiner", "worker", "replica"), 3, 5.0, 1, 10.0)
-LONG = Drill(2, ("joiner", "worker", "driver", "replica", "controller"), 12, 15.0, 2, None)
+SHORT = Drill(1, ("joiner", "worker", "replica"), 3, 4.0, 1, 10.0, 6.0)
+LONG = Drill(2, ("joiner", "worker", "driver", "replica", "controller"), 12, 15.0, 2, None, 15.0)
 
 
 class Kill(NamedTuple):
@@ -74,7 +78,7 @@ class Session(NamedTuple):
 
 @pytest.mark.parametrize("drill", [SHORT, pytest.param(LONG, marks=pytest.mark.soak)])
 def test_kills_lose_nothing_and_nothing_is_learnt_twice(drill, stage, tmp_path, capsys):
-    with stage(replicas=2, workers=drill.workers) as loop_stage:
+    with stage(REQUESTS, drill.workers, drill.feedback_seconds) as loop_stage:
         loop, ledger = loop_stage.loop, tmp_path / "viewers.jsonl"
         session = _under_load(drill, loop_stage, ledger)
         fate = settled(loop, ledger)
@@ -117,17 +121,21 @@ def _capacity(stage) -> float:
     return crowd.statistics().requests / CAPACITY_SECONDS
 
 
-def _kill_in_turn(drill: Drill, stage, crowd: Viewers, usual: float):
+def _kill_in_turn(drill: Drill, stage, crowd: Viewers, usual: float) -> Iterator[Kill]:
     """Kills, each once the loop has learnt what came after the one before."""
     chance = random.Random(drill.seed)
-    for number in range(drill.kills):
-        if number % len(drill.kinds) == 0:
-            order = chance.sample(drill.kinds, len(drill.kinds))
-        yield (kill := _kill(order[number % len(drill.kinds)], chance, stage, crowd))
+    for kind in _order(drill, chance):
+        yield (kill := _kill(kind, chance, stage, crowd))
         _watch(stage, drill.every_seconds)
         stage.wait_until(lambda at=kill.at: stage.lag.frontier > at)
         if drill is LONG:
             stage.wait_until(lambda: stage.lag.is_usual(usual))
+
+
+def _order(drill: Drill, chance: random.Random) -> list[str]:
+    rounds = -(-drill.kills // len(drill.kinds))
+    order = [kind for _ in range(rounds) for kind in chance.sample(drill.kinds, len(drill.kinds))]
+    return order[: drill.kills]
 
 
 def _kill(kind: str, chance: random.Random, stage, crowd: Viewers) -> Kill:
@@ -195,13 +203,19 @@ def _check_events(log: Log, ledger: Path) -> None:
     assert fate.once == len(set(accepted)) > 0
 
 
+def _checkpoint(config: TrainConfig) -> Path:
+    found = newest_checkpoint(run_folder(config))
+    assert found is not None
+    return found
+
+
 def _check_checkpoint(log: Log, config: TrainConfig) -> None:
     """It has learnt each window once, to the end of the log."""
-    position = read_position(newest_checkpoint(run_folder(config)))
+    position = read_position(_checkpoint(config))
     tables = [rows.table for rows in scan(log, SAMPLES, 0)]
     windows = {w for table in tables for w in table.column("window").to_pylist()}
     assert position.offsets == {0: log.end(SAMPLES, 0)}
-    assert position.requests == 1500 + sum(table.num_rows for table in tables)
+    assert position.requests == REQUESTS + sum(table.num_rows for table in tables)
     assert position.next_window == position.history_windows + len(windows)
     lines = [line["window"] for line in Lines(run_folder(config) / WINDOWS).new()]
     assert lines == list(range(position.next_window))
@@ -210,7 +224,7 @@ def _check_checkpoint(log: Log, config: TrainConfig) -> None:
 
 def _check_replay(config: TrainConfig, out: Path) -> None:
     """A run that nothing befell has the same weights, bit for bit."""
-    checkpoint = newest_checkpoint(run_folder(config))
+    checkpoint = _checkpoint(config)
     world, windows = config.workers.num, read_position(checkpoint).next_window
     words = [sys.executable, REPLAY, config.model_dump_json(), out]
     ranks = [subprocess.Popen([*words, *map(str, (rank, world, windows))]) for rank in range(world)]
