@@ -3,17 +3,15 @@
 import logging
 import os
 import secrets
-import shutil
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import ray
 
+from easq.own_folder import own_folder
+
 OBJECT_STORE_BYTES = 1 << 30
-REMOVE_SECONDS = 3.0
 LOCAL_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
@@ -39,21 +37,12 @@ def ray_cluster(cpus: int, dashboard: bool = False) -> Iterator[None]:
         finally:
             ray.shutdown()
         return
-    folder = Path(tempfile.mkdtemp(prefix="easq-", dir="/tmp"))  # sockets need a short path
-    try:
-        _start(folder, cpus, dashboard)
-        yield
-    finally:
-        ray.shutdown()
-        _remove(folder)
-
-
-def _remove(folder: Path) -> None:
-    """Ray's processes write their last lines while they end."""
-    end = time.monotonic() + REMOVE_SECONDS
-    while folder.exists() and time.monotonic() < end:
-        shutil.rmtree(folder, ignore_errors=True)
-        time.sleep(0.1)
+    with own_folder("easq-ray-") as folder:
+        try:
+            _start(folder, cpus, dashboard)
+            yield
+        finally:
+            ray.shutdown()
 
 
 def _start(folder: Path, cpus: int, dashboard: bool) -> None:

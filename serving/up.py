@@ -7,11 +7,11 @@ import json
 import logging
 import os
 import secrets
-import shutil
 import signal
 import sys
 import threading
 
+from easq.own_folder import own_folder
 from serving import front_door
 from serving.config import ServingSettings, from_environment
 
@@ -22,15 +22,12 @@ def main() -> None:
     except ValueError as error:
         print(f"The service cannot start with these settings.\n{error}", file=sys.stderr)
         sys.exit(2)
-    directory = front_door.private_directory()
-    os.environ.update(front_door.environment(directory) | {"RAY_USAGE_STATS_ENABLED": "0"})
-    # Without a token of its own, Ray would leave one in the home folder for later clusters.
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    try:
+    with own_folder("easq-serving-") as folder:
+        os.environ.update(front_door.environment(folder) | {"RAY_USAGE_STATS_ENABLED": "0"})
+        # Without a token of its own, Ray would leave one in the home folder for later clusters.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         serve_until_told(settings)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def serve_until_told(settings: ServingSettings) -> None:
