@@ -1,7 +1,6 @@
 """Services that run beside a command: started with it, stopped with it, by their own process id."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -10,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from jobs.session import end_session
 
 STOP_SECONDS = 30
 
@@ -52,8 +53,7 @@ def _stop(process: subprocess.Popen) -> None:
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_SECONDS)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # children that outlived it
+    end_session(process.pid)
 
 
 def wait_for(path: Path, owner: Service, seconds: float) -> str:

@@ -1,13 +1,14 @@
 """Keeps processes running: what ends is started again, after a pause that grows with failures."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from jobs.session import end_session
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 SETTLED_SECONDS = 60.0
@@ -62,7 +63,7 @@ class Supervised:
             return f"{self.part.name} runs again (restart {self.restarts})"
         if (status := self.process.poll()) is None:
             return None
-        self._end_group()
+        end_session(self.process.pid)
         if status == 0 and self.part.may_finish:
             self.process, self.wanted = None, False
             return f"{self.part.name} has ended in good order and stays so"
@@ -87,14 +88,9 @@ class Supervised:
         self.ask_to_stop()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(self.part.patience_seconds)
-        self._end_group()
+        end_session(self.process.pid)
         self.process.wait()
         self.process = None
-
-    def _end_group(self) -> None:
-        assert self.process is not None
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
 
 
 class Supervisor:

@@ -16,6 +16,12 @@ child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 print(child.pid, flush=True)
 time.sleep(600)
 """
+GRANDPARENT = """
+import subprocess, sys, time
+code = "import os; print(os.spawnvp(os.P_NOWAIT, 'sleep', ['sleep', '600']), flush=True)"
+subprocess.run([sys.executable, "-c", code], process_group=0)
+time.sleep(600)
+"""
 STUBBORN = """
 import signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -72,6 +78,17 @@ def test_a_killed_part_runs_again_and_its_children_are_gone(supervise, tmp_path)
     assert told[1] == "part runs again (restart 1)"
     assert supervisor.report()["part"]["pid"] != first
     wait_until(lambda: not is_alive(int(lines(tmp_path)[0])))
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="sessions are found in /proc")
+def test_what_left_the_group_and_lost_its_parent_goes_with_its_part_too(supervise, tmp_path):
+    supervisor = supervise(GRANDPARENT)
+    wait_until(lambda: len(lines(tmp_path)) == 1)
+    stray = int(lines(tmp_path)[0])
+    assert os.getpgid(stray) != supervisor.report()["part"]["pid"]
+    os.kill(supervisor.report()["part"]["pid"], signal.SIGKILL)
+    wait_until(supervisor.look)
+    assert not is_alive(stray)
 
 
 def test_a_part_that_keeps_failing_is_started_more_and_more_rarely(supervise, tmp_path):

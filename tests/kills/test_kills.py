@@ -55,7 +55,7 @@ class Drill(NamedTuple):
 
 
 SHORT = Drill(1, ("joiner", "worker", "replica"), 3, 4.0, 1, 10.0, 6.0)
-LONG = Drill(2, ("joiner", "worker", "driver", "replica", "controller"), 12, 15.0, 2, None, 15.0)
+LONG = Drill(2, ("joiner", "worker", "driver", "replica", "controller"), 10, 15.0, 2, None, 15.0)
 
 
 class Kill(NamedTuple):
