@@ -25,6 +25,7 @@ from easq.train.config import TrainConfig
 from easq.train.lines import Lines
 from easq.train.run_folder import QUARANTINE, WINDOWS, run_folder
 from jobs.living import SPEED, settled
+from jobs.loop import is_ready
 from jobs.viewer_sessions import Viewers, ViewingPlan
 from jobs.viewer_statistics import ViewingStatistics
 from jobs.viewers import run_viewers
@@ -83,6 +84,8 @@ def test_kills_lose_nothing_and_nothing_is_learnt_twice(drill, stage, tmp_path, 
         session = _under_load(drill, loop_stage, ledger)
         fate = settled(loop, ledger)
         _learn_all(loop_stage)
+        if drill is LONG:
+            _service_comes_back(loop_stage)
     log, config = open_log(loop.log), loop.config
     with capsys.disabled():
         _tell(drill, session, loop_stage.lag, fate)
@@ -165,6 +168,14 @@ def _learn_all(stage) -> None:
 
     stage.wait_until(joined_all)
     stage.wait_until(lambda: stage.lag.learnt_below == log.end(SAMPLES, 0))
+
+
+def _service_comes_back(stage) -> None:
+    """On the port that it had, though a proxy outlives it for a moment."""
+    [before] = stage.victims("service")
+    stage.kill("service", 0)
+    stage.wait_until(lambda: stage.victims("service") not in ([], [before]))
+    stage.wait_until(lambda: is_ready(stage.loop.url))
 
 
 def _failures_beyond(session: Session) -> dict[str, int]:
