@@ -175,6 +175,7 @@ def overflowing(table: pa.Table) -> pa.Table:
     return table.set_column(at, table.schema.field(at), values)
 
 
+@pytest.mark.soak
 def test_a_window_that_spoils_the_weights_is_left_out_and_the_rest_is_learnt(
     tables, log, append_windows, random_samples, seal_window, tmp_path
 ):

@@ -166,6 +166,7 @@ def kill_a_worker_after(config: TrainConfig, window: int, cluster: Cluster) -> N
     os.kill(max(train_workers(cluster)), signal.SIGKILL)
 
 
+@pytest.mark.soak  # test_online.py kills a worker too
 def test_a_killed_worker_costs_no_window_and_changes_no_weight(history, cluster, tmp_path):
     config = parse_config(settings(history, tmp_path / "runs", workers=2), "test")
     killer = threading.Thread(target=kill_a_worker_after, args=(config, 5, cluster))

@@ -56,7 +56,7 @@ class Drill(NamedTuple):
 
 
 SHORT = Drill(1, ("joiner", "worker", "replica"), 3, 4.0, 1, 10.0, 6.0)
-LONG = Drill(2, ("joiner", "worker", "driver", "replica", "controller"), 10, 15.0, 2, None, 15.0)
+LONG = Drill(2, ("joiner", "worker", "driver", "replica", "controller"), 8, 15.0, 2, None, 15.0)
 
 
 class Kill(NamedTuple):
@@ -83,12 +83,12 @@ def test_kills_lose_nothing_and_nothing_is_learnt_twice(drill, stage, tmp_path, 
         loop, ledger = loop_stage.loop, tmp_path / "viewers.jsonl"
         session = _under_load(drill, loop_stage, ledger)
         fate = settled(loop, ledger)
+        with capsys.disabled():
+            _tell(drill, session, loop_stage.lag, fate)
         _learn_all(loop_stage)
         if drill is LONG:
             _service_comes_back(loop_stage)
     log, config = open_log(loop.log), loop.config
-    with capsys.disabled():
-        _tell(drill, session, loop_stage.lag, fate)
     assert _failures_beyond(session) == {}
     _check_events(log, ledger)
     _check_checkpoint(log, config)
