@@ -22,7 +22,8 @@ from jobs.viewers import run_viewers
 
 SPEED = 1000.0
 """Seconds that viewers watch in a second."""
-FEEDBACK_SECONDS = 3.0
+FEEDBACK_SECONDS = 10.0
+"""Long enough for a busy machine: behaviour that comes later is not learnt."""
 SERVING = {
     "viewing_speed": str(SPEED),
     "ask_share": "0.125",
