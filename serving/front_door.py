@@ -13,6 +13,12 @@ import socket
 import tempfile
 from pathlib import Path
 
+PATIENCE = {
+    # A proxy that is not ready after 5 s is killed by default, and the start fails: too soon
+    # on a busy machine.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "30",
+}
 HAPROXY_ON_LOOPBACK = Path(__file__).with_name("haproxy-on-loopback")
 
 
@@ -22,7 +28,8 @@ def environment(directory: Path) -> dict[str, str]:
     `directory` is for HAProxy's files, its admin socket among them: private to the user, and
     short, because the path of a socket is at most 107 characters.
     """
-    return _haproxy_environment(directory) if has_haproxy() else {}
+    haproxy = _haproxy_environment(directory) if has_haproxy() else {}
+    return PATIENCE | haproxy
 
 
 def has_haproxy() -> bool:

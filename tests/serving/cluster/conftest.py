@@ -19,7 +19,7 @@ import pytest
 from serving.contract import RankResponse
 from serving.front_door import has_haproxy
 
-PATIENCE_SECONDS = 180.0
+PATIENCE_SECONDS = 300.0
 LISTENING = "0A"  # in /proc/net/tcp
 ROOT = Path(__file__).parents[3]
 

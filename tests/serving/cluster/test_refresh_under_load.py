@@ -20,7 +20,7 @@ from jobs.gate import rollback
 from jobs.ranking_client import rank_request
 from serving.contract import ErrorResponse
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
 LOOPBACK = "0100007F:"  # in /proc/net/tcp
 DELTAS, ON_THE_WAY = 15, 7
 
