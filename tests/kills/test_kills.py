@@ -1,7 +1,6 @@
 """Parts of the loop are killed under load: no event is lost, and none is learnt twice."""
 
 import json
-import math
 import random
 import subprocess
 import sys
@@ -43,7 +42,6 @@ REQUESTS = 1500
 """Of the history."""
 CAPACITY_SECONDS, QUIET_SECONDS = 8.0, 15.0
 RECOVERED_SECONDS = 20.0
-NOTICED_SECONDS = 0.2
 
 
 class Drill(NamedTuple):
@@ -184,13 +182,11 @@ def _service_comes_back(stage) -> None:
 def _failures_beyond(session: Session) -> dict[str, int]:
     """Failed requests that no kill excuses.
 
-    A killed replica takes what it has in hand with it, and what is sent to it until the proxy
-    has noticed; a ranking and its batch of events are two requests.
+    A killed replica takes what it has in hand with it.
     """
     beyond = {}
-    noticed_late = math.ceil(2 * session.rate * NOTICED_SECONDS)
     for kill, failed in _failures(session):
-        allowed = kill.under_way + noticed_late if kill.kind == "replica" else 0
+        allowed = kill.under_way if kill.kind == "replica" else 0
         if failed > allowed:
             beyond[f"{kill.kind} at {kill.at - session.began:.0f} s"] = failed
     return beyond
