@@ -69,8 +69,7 @@ class ServedRanker:
 
     def copy(self) -> "ServedRanker":
         """Weights of its own. What is read from files shares the pages of all who read them."""
-        tables = EmbeddingTables({w: t.clone() for w, t in self.tables.weight.items()})
-        return ServedRanker(self.file, copy.deepcopy(self.ranker), tables)
+        return ServedRanker(self.file, copy.deepcopy(self.ranker), self.tables.copy())
 
     @torch.inference_mode()
     def score(self, columns: Columns) -> np.ndarray:

@@ -49,6 +49,11 @@ def _what(config: TrainConfig, code: str) -> str:
         "easq": "EASQ: behaviour trains a backbone and its head, answers to questionnaires a "
         "low-rank path beside it, and online DPO pulls the served score ŷ towards satisfaction.",
         "emer": "EMER, the baseline that learns from behaviour alone.",
+        "emer_s": "EMERs, the baseline that adds pairs of answers to EMER's loss.",
+        "imputation": "The imputation network, a baseline: a satisfaction head shares EMER's "
+        "backbone and weighs its behaviour pairs.",
+        "saqrec": "SAQRec, a baseline: a frozen satisfaction model labels all candidates.",
+        "classic_dpo": "EMER with DPO against a frozen reference, a baseline.",
     }
     return (
         "Ranks the candidates of a short-video request against each other.\n\n"

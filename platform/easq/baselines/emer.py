@@ -8,6 +8,10 @@ from easq.model.backbone import Backbone
 from easq.model.config import ModelConfig
 from easq.model.moe import ReluMoe
 from easq.model.ranker import Scores
+from easq.train.batch import Batch, Reads
+from easq.train.config import TrainConfig
+from easq.train.method import Method
+from easq.train.objective import Parts, Weights, main_loss, main_weight, nothing
 
 
 class EmerRanker(nn.Module):
@@ -31,3 +35,14 @@ class EmerRanker(nn.Module):
 
     def satisfaction_parameters(self) -> list[nn.Parameter]:
         return []
+
+
+def _weights(batch: Batch, config: TrainConfig) -> Weights:
+    return Weights(main_weight(batch), 0.0, 0.0)
+
+
+def _terms(scores: Scores, taught: Tensor | None, batch: Batch, config: TrainConfig) -> Parts:
+    return Parts(nothing(scores)._replace(main=main_loss(scores, batch)), nothing(scores))
+
+
+EMER = Method(_weights, _terms, reads=lambda config: Reads())

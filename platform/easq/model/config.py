@@ -33,13 +33,16 @@ class MoeConfig(BaseModel):
     """Experts end in Softplus, for policies read as log of a score (Eq. 16 to the letter)."""
 
 
+MethodName = Literal["easq", "emer", "emer_s", "imputation", "saqrec", "classic_dpo"]
+
+
 class ModelConfig(BaseModel):
     """The EASQ ranker on its EMER backbone (Eqs. 6-14)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    method: Literal["easq", "emer"] = "easq"
-    """emer: the main pathway alone, the baseline that learns from behaviour only."""
+    method: MethodName = "easq"
+    """easq, or a baseline of easq.baselines; what each adds to its ranker's training is there."""
     width: int = Field(default=128, ge=8)
     """d of Eq. 6."""
     heads: int = Field(default=4, ge=1)

@@ -46,6 +46,10 @@ class EmbeddingTables:
                 weight[width] = rows.to(device, dtype)
         return cls(weight)
 
+    def copy(self) -> "EmbeddingTables":
+        """The rows as they are now, in memory of their own."""
+        return EmbeddingTables({width: rows.clone() for width, rows in self.weight.items()})
+
     def gather(self, inputs: Inputs) -> Rows:
         """The batch's distinct rows as leaves that collect gradients."""
         ids, block, users, items = {}, {}, {}, {}

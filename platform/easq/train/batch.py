@@ -17,6 +17,7 @@ from easq.encoding import Inputs, encode
 from easq.events import Answer
 from easq.features import Columns, FeatureSpec
 from easq.pairs import (
+    NO_ANSWERS,
     ContextWeights,
     Pairs,
     PairsConfig,
@@ -39,6 +40,27 @@ class PairTensors(NamedTuple):
     weight: Tensor
 
 
+class Labels(NamedTuple):
+    """Candidates whose viewers said Satisfied or Dissatisfied."""
+
+    position: Tensor  # int64 [label]
+    satisfied: Tensor  # 1 or 0, [label]
+
+
+NO_LABELS = Labels(torch.zeros(0, dtype=torch.int64), torch.zeros(0))
+
+
+class Reads(NamedTuple):
+    """What a method learns from beside the behaviour pairs."""
+
+    pairs: bool = False  # D+
+    labels: bool = False  # each answer by itself
+    every_request: bool = False  # also requests without any pair or label
+
+
+PAIRS = Reads(pairs=True)
+
+
 class Batch(NamedTuple):
     """One rank's part of a step."""
 
@@ -47,6 +69,7 @@ class Batch(NamedTuple):
     satisfaction: PairTensors  # D+ of request context and user window
     answered: Tensor  # all answered candidates of the step: flat position here, or -1
     cross: PairTensors  # D+ across users, positions in `answered`
+    labels: Labels = NO_LABELS
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Batch":
         return Batch(
@@ -55,6 +78,7 @@ class Batch(NamedTuple):
             _pairs_to(self.satisfaction, device, dtype),
             self.answered.to(device),
             _pairs_to(self.cross, device, dtype),
+            Labels(self.labels.position.to(device), self.labels.satisfied.to(device, dtype)),
         )
 
 
@@ -71,9 +95,15 @@ class Collator:
     """Cuts windows into batches and keeps the answer memory up to date."""
 
     def __init__(
-        self, spec: FeatureSpec, order: BehaviourOrder, pairs: PairsConfig, memory: AnswerMemory
+        self,
+        spec: FeatureSpec,
+        order: BehaviourOrder,
+        pairs: PairsConfig,
+        memory: AnswerMemory,
+        reads: Reads = PAIRS,
     ) -> None:
-        self.spec, self.order, self.pairs, self.memory = spec, order, pairs, memory
+        self.spec, self.order, self.memory, self.reads = spec, order, memory, reads
+        self.pairs = pairs if reads.pairs else NO_ANSWERS
 
     def batches(self, share: WindowShare, batch: int, rank: int, world: int) -> Iterator[Batch]:
         """The batches of a window in order; taking one remembers the answers before the next."""
@@ -104,14 +134,26 @@ class Collator:
         main = self._behaviour(flat, is_new)
         satisfaction = self._questionnaire(flat, is_new, groups)
         answered, cross = self._cross(flat, asked, rows_of)
-        kept, renumber = _learnable(flat, [main, satisfaction], answered)
+        labelled = self._labelled(flat, is_new)
+        used = np.concatenate([answered[answered >= 0], labelled])
+        whole = flat.is_behaviour & is_new & self.reads.every_request
+        kept, renumber = _learnable(flat, [main, satisfaction], used, whole)
         return Batch(
             encode(self.spec, _select(flat.columns, kept)),
             _tensors(main, renumber),
             _tensors(satisfaction, renumber),
             torch.from_numpy(_renumbered(answered, renumber)),
             _tensors(cross, None),
+            Labels(
+                torch.from_numpy(renumber[labelled]),
+                torch.from_numpy(flat.answer[labelled] == Answer.SATISFIED),
+            ),
         )
+
+    def _labelled(self, flat: Flat, is_new: np.ndarray) -> np.ndarray:
+        """Candidates with an answer that decides, for methods that learn from each by itself."""
+        decided = np.isin(flat.answer, (Answer.SATISFIED, Answer.DISSATISFIED))
+        return np.flatnonzero(decided & is_new[flat.request] & self.reads.labels)
 
     def _behaviour(self, flat: Flat, is_new: np.ndarray) -> Pairs:
         """B+ of behaviour samples; remembered rows and answer samples are masked out."""
@@ -189,18 +231,19 @@ def _groups(
 
 
 def _learnable(
-    flat: Flat, pairs: list[Pairs], answered: np.ndarray
+    flat: Flat, pairs: list[Pairs], single: np.ndarray, whole: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Requests that teach something, and the flat positions candidates have without the others.
 
     A request without a pair has no gradient; leaving it out saves its forward pass and keeps
-    its rows from counting as touched.
+    its rows from counting as touched. `single` are candidates that teach without a partner,
+    `whole` requests [R] that do as they are.
     """
-    used = np.zeros(len(flat.user_id), dtype=bool)
+    used = whole.copy()
     request = flat.request
     for part in pairs:
         used[request[np.concatenate([part.preferred, part.other])]] = True
-    used[request[answered[answered >= 0]]] = True
+    used[request[single]] = True
     kept_candidates = used[request]
     return used, np.cumsum(kept_candidates) - 1
 

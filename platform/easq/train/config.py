@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from easq.baselines.config import ClassicDpoConfig, ImputationConfig, SaqrecConfig
 from easq.losses import Space
 from easq.model.config import ModelConfig
 from easq.pairs import PairsConfig
@@ -124,6 +125,9 @@ class TrainConfig(Section):
     pairs: PairsConfig = PairsConfig()
     loss: LossSection = LossSection()
     optim: OptimSection = OptimSection()
+    imputation: ImputationConfig = ImputationConfig()
+    saqrec: SaqrecConfig = SaqrecConfig()
+    classic_dpo: ClassicDpoConfig = ClassicDpoConfig()
     workers: WorkersSection = WorkersSection()
     checkpoint: CheckpointSection = CheckpointSection()
     stream: StreamSection | None = None

@@ -12,7 +12,6 @@ from easq.answer_memory import AnswerMemory
 from easq.encoding import encode
 from easq.features import FeatureSpec
 from easq.model.collisions import SeenIds
-from easq.pairs import NO_ANSWERS
 from easq.samples import Flat, flatten
 from easq.train.batch import Collator
 from easq.train.checkpoint import (
@@ -24,6 +23,7 @@ from easq.train.checkpoint import (
 )
 from easq.train.collective import all_max, rank, world_size
 from easq.train.config import TrainConfig
+from easq.train.methods import METHODS, check_checkpointed
 from easq.train.monitors import Monitors
 from easq.train.prequential import prequential_metrics
 from easq.train.share import WindowShare
@@ -56,8 +56,8 @@ class Learner:
         self.config, self.spec, self.device, self.dtype = config, spec, device, dtype
         self.state = initial_state(config, spec, device, dtype)
         self.memory = AnswerMemory(config.pairs.remembered_per_user, config.pairs.window_days)
-        pairs = config.pairs if config.model.method == "easq" else NO_ANSWERS
-        self.collator = Collator(spec, config.order, pairs, self.memory)
+        reads = METHODS[config.model.method].reads(config)
+        self.collator = Collator(spec, config.order, config.pairs, self.memory, reads)
         self.seen = SeenIds(spec)
         self.touched = {w: torch.zeros(len(t), dtype=torch.bool) for w, t in self._tables()}
         self.position = Position(schema_hash=spec.schema_hash)
@@ -77,7 +77,7 @@ class Learner:
         self.seen.observe(flat.columns)
         main = np.concatenate([np.zeros(0, np.float32), *(y for y, _ in parts)])
         satisfaction = None
-        if self.config.model.method == "easq":
+        if self.state.satisfaction is not None:
             given = [s for _, s in parts if s is not None]
             satisfaction = np.concatenate([np.zeros(0, np.float32), *given])
         metrics = prequential_metrics(flat, main, satisfaction, self.config.order, self.device)
@@ -95,6 +95,8 @@ class Learner:
         self._expect(share)
         experts = (self.config.model.main.experts, self.config.model.satisfaction.experts)
         monitors = Monitors(experts, self.device)
+        if self.state.teacher is not None:
+            self.state.teacher.begin_window(share, self.state.ranker, self.state.tables)
         steps, touched = 0, []
         for batch in self.collator.batches(share, self.config.optim.batch, rank(), world_size()):
             batch = batch.to(self.device, self.dtype)
@@ -162,7 +164,12 @@ class Learner:
         return merged
 
     def contents(self) -> Contents:
-        """What a checkpoint holds. All workers call it: it merges what each has seen."""
+        """What a checkpoint holds. All workers call it: it merges what each has seen.
+
+        Raises:
+            ValueError: the method has a teacher, which no checkpoint holds.
+        """
+        check_checkpointed(self.config)
         return contents_of(self.state, self.memory, self._merged_seen(), self.position)
 
     def save(self, directory: Path) -> None:

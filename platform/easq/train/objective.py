@@ -4,6 +4,7 @@ Each loss is a sum over this rank's pairs divided by the weight of everybody's, 
 of the ranks simply add up.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -54,6 +55,11 @@ def global_weights(batch: Batch, loss: LossSection, pairs: PairsConfig) -> Weigh
     )
 
 
+def main_weight(batch: Batch) -> float:
+    """Weight of the behaviour pairs of all ranks."""
+    return all_sum(batch.main.weight.sum()).item()
+
+
 def everywhere(pathways: list[Tensor], positions: Tensor) -> list[Tensor]:
     """Scores [answered] of all answered candidates of the step: own attached, others detached.
 
@@ -74,21 +80,32 @@ def everywhere(pathways: list[Tensor], positions: Tensor) -> list[Tensor]:
 def terms(scores: Scores, batch: Batch, loss: LossSection, pairs: PairsConfig) -> Parts:
     """Eqs. 11, 15 and 16."""
     y, s = scores.main, scores.satisfaction
-    nothing = y.new_zeros(())
-    main = pairwise_logistic(y[batch.main.preferred], y[batch.main.other], batch.main.weight)
-    if s is None:
-        return Parts(Terms(main, nothing, nothing), Terms(nothing, nothing, nothing))
+    assert s is not None
     local = Terms(
-        main, _satisfaction(s, batch.satisfaction), _alignment(y, s, batch.satisfaction, loss)
+        main_loss(scores, batch),
+        preference(s, batch.satisfaction),
+        _alignment(y, s, batch.satisfaction, loss),
     )
+    cross = nothing(scores)
     if not len(batch.answered):
-        return Parts(local, Terms(nothing, nothing, nothing))
+        return Parts(local, cross)
     y_all, s_all = everywhere([y, s], batch.answered)
-    satisfaction = pairs.cross_user * _satisfaction(s_all, batch.cross)
-    alignment = nothing
+    cross = cross._replace(satisfaction=pairs.cross_user * preference(s_all, batch.cross))
     if pairs.cross_user_alignment:
         alignment = pairs.cross_user_alignment * _alignment(y_all, s_all, batch.cross, loss)
-    return Parts(local, Terms(nothing, satisfaction, alignment))
+        cross = cross._replace(alignment=alignment)
+    return Parts(local, cross)
+
+
+def main_loss(scores: Scores, batch: Batch) -> Tensor:
+    """Eq. 11."""
+    return preference(scores.main, batch.main)
+
+
+def nothing(scores: Scores) -> Terms:
+    """Terms of a loss that has no pair."""
+    zero = scores.main.new_zeros(())
+    return Terms(zero, zero, zero)
 
 
 def total(parts: Parts, weights: Weights, loss: LossSection) -> Tensor:
@@ -107,8 +124,23 @@ def loss_sums(parts: Parts) -> Tensor:
     return local + cross / world_size()
 
 
-def _satisfaction(s: Tensor, pairs: PairTensors) -> Tensor:
-    return pairwise_logistic(s[pairs.preferred], s[pairs.other], pairs.weight)
+def preference(score: Tensor, pairs: PairTensors) -> Tensor:
+    """-sum w log sigmoid of the score's margins: Eq. 11 on y-hat, Eq. 15 on s-hat."""
+    return pairwise_logistic(score[pairs.preferred], score[pairs.other], pairs.weight)
+
+
+def aligned(
+    pathways: list[Tensor],
+    batch: Batch,
+    pairs: PairsConfig,
+    loss: Callable[[list[Tensor], PairTensors], Tensor],
+) -> tuple[Tensor, Tensor]:
+    """`loss` of scores [candidate] over D+ as L_DPO reads it: this rank's pairs, across users."""
+    local = loss(pathways, batch.satisfaction)
+    if not (pairs.cross_user_alignment and len(batch.answered)):
+        return local, torch.zeros_like(local)
+    cross = loss(everywhere(pathways, batch.answered), batch.cross)
+    return local, pairs.cross_user_alignment * cross
 
 
 def _alignment(y: Tensor, s: Tensor, pairs: PairTensors, loss: LossSection) -> Tensor:

@@ -35,6 +35,7 @@ WEIGHTS_DEPEND_ON = {
     "data": {"window"},
     "stream": {"log"},
     **dict.fromkeys(("model", "order", "pairs", "loss", "optim"), True),
+    **dict.fromkeys(("imputation", "saqrec", "classic_dpo"), True),
 }
 MAY_COME_LATER = {"stream.log"}
 

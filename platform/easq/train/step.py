@@ -12,7 +12,9 @@ from easq.model.ranker import Scores
 from easq.train.batch import Batch
 from easq.train.collective import RowGradients, sum_gradients, sum_rows
 from easq.train.config import TrainConfig
-from easq.train.objective import Weights, global_weights, loss_sums, terms, total
+from easq.train.method import Method, Teacher
+from easq.train.methods import EMER, METHODS
+from easq.train.objective import Weights, loss_sums, total
 from easq.train.row_adam import RowAdam
 
 
@@ -24,6 +26,7 @@ class State(NamedTuple):
     main: torch.optim.Adam
     satisfaction: torch.optim.Adam | None
     rows: RowAdam
+    teacher: Teacher | None = None
 
 
 class StepResult(NamedTuple):
@@ -43,26 +46,43 @@ def initial_state(
     tables = EmbeddingTables.initial(spec, config.run.seed, device, dtype)
     learning_rate = config.optim.learning_rate
     satisfaction = ranker.satisfaction_parameters()
+    make_teacher = METHODS[config.model.method].teacher
     return State(
         ranker,
         tables,
         torch.optim.Adam(ranker.main_parameters(), lr=learning_rate),
         torch.optim.Adam(satisfaction, lr=learning_rate) if satisfaction else None,
         RowAdam(tables, config.optim.rows_learning_rate),
+        make_teacher(config, spec) if make_teacher is not None else None,
     )
 
 
 def train_step(state: State, batch: Batch, config: TrainConfig) -> StepResult:
     """Score, differentiate and update. Every worker must call it for every step of a window."""
-    weights = global_weights(batch, config.loss, config.pairs)
+    method = _method(state, config)
+    weights = method.weights(batch, config)
     rows = state.tables.gather(batch.inputs)
     scores = _score(state.ranker, rows, batch)
-    parts = terms(scores, batch, config.loss, config.pairs)
+    parts = method.terms(scores, _taught(state, batch), batch, config)
     value = total(parts, weights, config.loss)
     if value.requires_grad:
         value.backward()
-    touched = _update(state, weights, rows)
+    touched = _update(state, method, weights, rows)
     return StepResult(loss_sums(parts), weights, scores, touched)
+
+
+def _method(state: State, config: TrainConfig) -> Method:
+    """A method whose teacher is not ready learns from behaviour alone."""
+    waiting = state.teacher is not None and not state.teacher.ready
+    return EMER if waiting else METHODS[config.model.method]
+
+
+def _taught(state: State, batch: Batch) -> Tensor | None:
+    if state.teacher is None or not state.teacher.ready:
+        return None
+    if not len(batch.inputs.slots.request):
+        return batch.main.weight.new_zeros(0)
+    return state.teacher.scores(batch.inputs)
 
 
 def _score(ranker: Ranker, rows: Rows, batch: Batch) -> Scores:
@@ -72,10 +92,11 @@ def _score(ranker: Ranker, rows: Rows, batch: Batch) -> Scores:
     return Scores(nothing, nothing, nothing[:, None], nothing[:, None], None)
 
 
-def _update(state: State, weights: Weights, rows: Rows) -> dict[int, Tensor]:
+def _update(state: State, method: Method, weights: Weights, rows: Rows) -> dict[int, Tensor]:
     """A pathway without a pair anywhere stands still: Adam would drift on its momentum."""
     moving: list[torch.optim.Adam] = []
-    if weights.main or weights.alignment:
+    shared = weights.satisfaction if method.shared_bottom else 0.0
+    if weights.main or weights.alignment or shared:
         moving.append(state.main)
     if state.satisfaction is not None and weights.satisfaction:
         moving.append(state.satisfaction)

@@ -28,6 +28,7 @@ from easq.train.config import TrainConfig, WorkersSection
 from easq.train.drain import ask_to_drain, drain_asked, running
 from easq.train.failures import Failures
 from easq.train.latest import Latest, read_latest
+from easq.train.methods import check_checkpointed
 from easq.train.run_folder import Claim, check_begun, claim, run_folder
 from easq.train.tail import Stretch
 from easq.train.worker import STREAM, train_on_stream
@@ -64,6 +65,7 @@ def fit(config: TrainConfig) -> Latest:
         FileNotFoundError: there are no samples.
         ray.train.TrainingFailedError: the workers failed more than `workers.max_failures` times.
     """
+    check_checkpointed(config)
     if (latest := complete(config)) is not None:
         return latest
     history = History.open(config.data.history)
