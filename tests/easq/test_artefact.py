@@ -12,7 +12,7 @@ from easq.train.learner import Learner
 from easq.train.share import share_of
 
 
-@pytest.fixture(params=["easq", "emer"])
+@pytest.fixture(params=["easq", "emer", "imputation"])
 def trained(request, make_history):
     history = make_history(64)
     tree = {"run": {"name": "t", "storage": "t"}, "data": {"history": str(history.root)}}

@@ -41,9 +41,11 @@ def complete(config: TrainConfig) -> Latest | None:
     """The last checkpoint of a run that has learnt its whole history and follows no log.
 
     Raises:
-        ValueError: the run was begun with settings or samples that give other weights.
+        ValueError: the run was begun with settings or samples that give other weights, or its
+            method is for comparisons alone.
         FileNotFoundError: there are no samples.
     """
+    check_checkpointed(config)
     history, folder = History.open(config.data.history), run_folder(config)
     check_begun(config, history.description)
     if config.stream is not None:
@@ -65,7 +67,6 @@ def fit(config: TrainConfig) -> Latest:
         FileNotFoundError: there are no samples.
         ray.train.TrainingFailedError: the workers failed more than `workers.max_failures` times.
     """
-    check_checkpointed(config)
     if (latest := complete(config)) is not None:
         return latest
     history = History.open(config.data.history)

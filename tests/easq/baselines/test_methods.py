@@ -16,6 +16,7 @@ from easq.train.config import TrainConfig, parse_config
 from easq.train.learner import Learner
 from easq.train.methods import METHODS
 from easq.train.share import WindowShare, share_of
+from easq.train.trainer import complete
 
 CPU = torch.device("cpu")
 NAMES = get_args(MethodName)
@@ -177,8 +178,11 @@ def test_a_frozen_reference_stays_as_it_was(make_history):
 
 
 @pytest.mark.parametrize("method", WITH_TEACHER)
-def test_a_method_with_a_teacher_refuses_to_write_a_checkpoint(make_history, method, tmp_path):
-    learner = learner_of(make_history(32), method)
+def test_a_method_with_a_teacher_refuses_to_be_a_run(make_history, method, tmp_path):
+    history = make_history(32)
+    with pytest.raises(ValueError, match=f"model.method {method} keeps a teacher"):
+        complete(config_of(history, method))
+    learner = learner_of(history, method)
     with pytest.raises(ValueError, match="Runs can train easq, emer, emer_s, imputation"):
         learner.save(tmp_path)
 
