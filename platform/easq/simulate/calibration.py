@@ -109,8 +109,9 @@ TARGETS = (
 def calibrate(
     configs: list[SimulationConfig], progress: Callable[[int], None] = lambda views: None
 ) -> list[Judged]:
-    """Draw the views of some worlds and judge them by `TARGETS`."""
-    found = figures([_measure(config, progress) for config in configs])
+    """Draw the views of some worlds, and visits of the first, and judge them by `TARGETS`."""
+    measured = [_measure(config, progress) for config in configs]
+    found = figures(measured, four_weeks(configs[0]))
     return [Judged(target, found[target.figure]) for target in TARGETS]
 
 
@@ -119,7 +120,7 @@ def _measure(config: SimulationConfig, progress: Callable[[int], None]) -> Measu
     for part in _tallies(config):
         parts.append(part)
         progress(int(part.together[0, 0]))
-    return Measured(total(parts), room(config), four_weeks(config))
+    return Measured(total(parts), room(config))
 
 
 def _tallies(config: SimulationConfig) -> Iterator[Tally]:

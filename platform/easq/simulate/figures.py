@@ -24,11 +24,10 @@ class Measured(NamedTuple):
 
     views: Tally
     room: Mapping[str, float]  # NDCG@5 of z by ranking
-    days: Sequence[Visits]
 
 
-def figures(measured: Sequence[Measured]) -> dict[str, Figure]:
-    """All figures that targets are set for, over some worlds."""
+def figures(measured: Sequence[Measured], days: Sequence[Visits]) -> dict[str, Figure]:
+    """All figures that targets are set for, over some worlds and the visits of one."""
     worlds = [m.views for m in measured]
     together = np.sum([w.together for w in worlds], axis=0)
     return {
@@ -38,7 +37,7 @@ def figures(measured: Sequence[Measured]) -> dict[str, Figure]:
         **_convergence(worlds),
         **_questionnaire(worlds),
         **_head_room([m.room for m in measured]),
-        **_visiting([m.days for m in measured]),
+        **_visiting(days),
     }
 
 
@@ -131,9 +130,9 @@ def _head_room(rooms: Sequence[Mapping[str, float]]) -> dict[str, Figure]:
     }
 
 
-def _visiting(worlds: Sequence[Sequence[Visits]]) -> dict[str, Figure]:
-    gaps = np.concatenate([_gaps(np.stack([day.came for day in days])) for days in worlds])
-    views = np.concatenate([day.views[day.came] for days in worlds for day in days])
+def _visiting(days: Sequence[Visits]) -> dict[str, Figure]:
+    gaps = _gaps(np.stack([day.came for day in days]))
+    views = np.concatenate([day.views[day.came] for day in days])
     found = {f"back after {n} d": _share((gaps == n).sum(), len(gaps)) for n in range(1, GAPS)}
     found[f"back within {GAPS} d"] = _share((gaps <= GAPS).sum(), len(gaps))
     for q in (0.25, 0.5, 0.75):
