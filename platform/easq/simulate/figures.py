@@ -52,8 +52,9 @@ def _company(together: np.ndarray) -> dict[str, Figure]:
         for j, b in enumerate(BEHAVIOURS, 1):
             both, one, other = together[i, j], together[0, i], together[0, j]
             found[f"P({a} | {b})"] = _share(both, other)
-            lift = both * together[0, 0] / max(one * other, 1)
-            found[f"lift of {a} by {b}"] = Figure(lift, lift / np.sqrt(max(both, 1)))
+            of_one_view = together[0, 0] / max(one * other, 1)
+            error = of_one_view * np.sqrt(max(both, 1))
+            found[f"lift of {a} by {b}"] = Figure(both * of_one_view, error)
     return found
 
 
@@ -91,9 +92,10 @@ def _convergence(worlds: Sequence[Tally]) -> dict[str, Figure]:
     found = {}
     for a, answer in enumerate(SAID):
         for b, behaviour in enumerate(BEHAVIOURS, 1):
-            shift = did[a, b] / usual[a, b]
-            error = shift / np.sqrt(max(did[a, b], 1))
-            found[f"{behaviour} when {answer.name.lower()}"] = Figure(shift, error)
+            error = np.sqrt(max(did[a, b], 1)) / usual[a, b]
+            found[f"{behaviour} when {answer.name.lower()}"] = Figure(
+                did[a, b] / usual[a, b], error
+            )
     return found
 
 
@@ -131,14 +133,29 @@ def _head_room(rooms: Sequence[Mapping[str, float]]) -> dict[str, Figure]:
 
 
 def _visiting(days: Sequence[Visits]) -> dict[str, Figure]:
-    gaps = _gaps(np.stack([day.came for day in days]))
-    views = np.concatenate([day.views[day.came] for day in days])
-    found = {f"back after {n} d": _share((gaps == n).sum(), len(gaps)) for n in range(1, GAPS)}
-    found[f"back within {GAPS} d"] = _share((gaps <= GAPS).sum(), len(gaps))
-    for q in (0.25, 0.5, 0.75):
-        found[f"views of a user-day, {q:.0%} quantile"] = Figure(float(np.quantile(views, q)), 0.0)
-    error = views.std() / np.sqrt(len(views))
-    return found | {"views of a user-day, mean": Figure(float(views.mean()), float(error))}
+    """Days of one viewer are alike, so errors are between tenths of the viewers."""
+    came, views = np.stack([d.came for d in days]), np.stack([d.views for d in days])
+    whole = _habits(came, views)
+    tenths = [_habits(came[:, n::10], views[:, n::10]) for n in range(10)]
+    return {
+        name: Figure(value, float(np.std([t[name] for t in tenths], ddof=1) / np.sqrt(10)))
+        for name, value in whole.items()
+    }
+
+
+def _habits(came: np.ndarray, views: np.ndarray) -> dict[str, float]:
+    """Of some viewers on some days, [D, U] each."""
+    gaps, a_day = _gaps(came), views[came]
+    quartiles = {
+        f"views of a user-day, {q:.0%} quantile": float(np.quantile(a_day, q))
+        for q in (0.25, 0.5, 0.75)
+    }
+    return {
+        **{f"back after {n} d": float((gaps == n).mean()) for n in range(1, GAPS)},
+        f"back within {GAPS} d": float((gaps <= GAPS).mean()),
+        **quartiles,
+        "views of a user-day, mean": float(a_day.mean()),
+    }
 
 
 def _gaps(came: np.ndarray) -> np.ndarray:
@@ -149,5 +166,7 @@ def _gaps(came: np.ndarray) -> np.ndarray:
 
 
 def _share(count: float, of: float) -> Figure:
-    share = count / max(of, 1)
-    return Figure(float(share), float(np.sqrt(share * (1 - share) / max(of, 1))))
+    """Where nothing was counted, the error is that of one."""
+    of = max(of, 1)
+    likely = max(count, 1) / of
+    return Figure(float(count / of), float(np.sqrt(likely * max(1 - likely, 0) / of)))

@@ -14,7 +14,7 @@ class SessionConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    pages: float = Field(default=4.75, gt=0)
+    pages: float = Field(default=5.0, gt=0)
     """Median number of pages of neutral satisfaction before a viewer of median activity leaves.
     With 8 videos a page: KuaiRec's plays of a user-day, quartiles 19 / 42 / 83, mean 66.5."""
     spread: float = Field(default=0.525, ge=0)
