@@ -8,6 +8,7 @@ import sys
 import typer
 from rich.console import Console
 
+from jobs.calibrate import calibration
 from jobs.demo import demo
 from jobs.drain import drain
 from jobs.gate import gate, rollback
@@ -29,6 +30,7 @@ IMPORT = typer.Typer(no_args_is_help=True, help="Turn public logs into samples."
 COMMANDS.add_typer(IMPORT, name="import")
 IMPORT.command("kuairand")(import_kuairand)
 COMMANDS.command()(simulate)
+COMMANDS.command("calibrate")(calibration)
 COMMANDS.command()(train)
 COMMANDS.command()(drain)
 COMMANDS.command()(join)

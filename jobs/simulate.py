@@ -1,6 +1,7 @@
 """Simulate requests of viewers whose true satisfaction is known, and say what is in them.
 
-Usage: easq simulate [OUT] [--requests N] [--seed N] [--questionnaire paper|accelerated]
+Usage: easq simulate [OUT] [--requests N | --visits] [--seed N]
+       [--questionnaire paper|accelerated|census]
 """
 
 from pathlib import Path
@@ -22,6 +23,7 @@ from easq.simulate.headroom import headroom
 from easq.simulate.simulation import SimulationConfig
 from easq.simulate.traffic import TrafficConfig
 from easq.simulate.truth import read_truth
+from easq.simulate.visits import VisitConfig
 from easq.simulate.world import WorldConfig
 
 
@@ -29,26 +31,39 @@ def simulate(
     out: Annotated[Path, typer.Argument(help="Folder to write; an older one is replaced.")] = Path(
         ".easq/simulated"
     ),
-    requests: Annotated[int, typer.Option(min=1, help="Requests; each shows 8 videos.")] = 20_000,
+    requests: Annotated[
+        int | None, typer.Option(min=1, help="Requests; each shows 8 videos. 20,000 by default.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same samples.")] = 7,
     users: Annotated[int, typer.Option(min=1, help="Viewers.")] = 1_000,
     items: Annotated[int, typer.Option(min=1, help="Videos.")] = 2_000,
     days: Annotated[int, typer.Option(min=1, help="Days the requests are spread over.")] = 7,
     questionnaire: Annotated[
-        Pace, typer.Option(help="Answers as rare as in the paper, or 290 times as many.")
+        Pace,
+        typer.Option(help="Answers as rare as in the paper, 340 times as many, or on every view."),
     ] = "accelerated",
+    visits: Annotated[
+        bool,
+        typer.Option(
+            "--visits", help="Viewers stay and return by satisfaction, and --requests is left out."
+        ),
+    ] = False,
 ) -> None:
     """Write simulated samples with the truth beside them, and print what behaviour misses."""
+    if visits and requests is not None:
+        raise ValueError("with --visits viewers decide how many requests there are: no --requests")
+    traffic = TrafficConfig(days=days, requests=requests or TrafficConfig().requests)
     config = SimulationConfig(
         seed=seed,
         world=WorldConfig(users=users, items=items),
-        traffic=TrafficConfig(requests=requests, days=days),
+        traffic=traffic,
         questionnaire=questionnaire,
+        visits=VisitConfig() if visits else None,
     )
     check_replaceable(out.resolve())
     console = Console()
     with Progress(console=console) as progress:
-        task = progress.add_task("simulating requests", total=requests)
+        task = progress.add_task("simulating requests", total=None if visits else traffic.requests)
         history = write_simulation(out, config, lambda done: progress.advance(task, done))
     _report(console, history, config)
 

@@ -11,6 +11,7 @@ from easq.simulate.seeds import WORLD, generator
 from easq.simulate.traffic import Candidates, Requests, TrafficConfig, draw_candidates
 from easq.simulate.upstream import Upstream, UpstreamConfig, draw_upstream, policy_ranks, score
 from easq.simulate.users import Behaviour, BehaviourConfig, Viewing, behave
+from easq.simulate.visits import VisitConfig
 from easq.simulate.world import (
     World,
     WorldConfig,
@@ -32,6 +33,8 @@ class SimulationConfig(BaseModel):
     behaviour: BehaviourConfig = BehaviourConfig()
     upstream: UpstreamConfig = UpstreamConfig()
     questionnaire: Pace = "accelerated"
+    visits: VisitConfig | None = None
+    """Viewers who come, stay and return by satisfaction. Without it, requests are independent."""
 
 
 class Outcome(NamedTuple):
@@ -97,9 +100,11 @@ def simulate(
 
     behaviour = _only(exposed, behave(config.behaviour, world, viewing, rng))
     duration = world.items.duration_seconds[viewing.item]
-    may_ask = exposed & is_eligible(behaviour.watched_seconds, duration)
-    z = viewing.satisfaction
-    replies = ask(QUESTIONNAIRES[config.questionnaire], world, viewing.user, z, may_ask, rng)
+    questionnaire, z = QUESTIONNAIRES[config.questionnaire], viewing.satisfaction
+    may_ask = exposed
+    if questionnaire.eligible_only:
+        may_ask = exposed & is_eligible(behaviour.watched_seconds, duration)
+    replies = ask(questionnaire, world, viewing.user, z, may_ask, rng)
     return Outcome(
         scene.candidates, scene.scores, place, exposed, behaviour, replies, z, scene.expected
     )

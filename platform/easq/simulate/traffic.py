@@ -18,6 +18,7 @@ class TrafficConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     requests: int = Field(default=20_000, ge=1)
+    """Where they are independent; viewers who visit make as many as they like."""
     first_day: date = date(2025, 1, 6)
     days: int = Field(default=7, ge=1)
     candidates: tuple[int, int] = (12, 24)

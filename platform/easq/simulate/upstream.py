@@ -19,15 +19,16 @@ class UpstreamConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     error: dict[str, float] = {
-        "effective_view": 0.4,
-        "long_view": 0.4,
-        "like": 1.2,
-        "follow": 1.8,
-        "comment": 1.6,
-        "forward": 1.8,
+        "effective_view": 0.9,
+        "long_view": 0.9,
+        "like": 2.2,
+        "follow": 3.0,
+        "comment": 3.0,
+        "forward": 3.0,
     }
     """Standard deviation of each score's log-odds; half of the variance stays with the item. Rare
-    behaviours are known worse."""
+    behaviours are known worse. Like and long view reach an AUC of .69; a video's rate of the week
+    before reaches .67 in KuaiRand."""
     policy: dict[str, float] = {"effective_view": 1.0, "long_view": 1.0, "like": 0.3}
     """Weights of the log-odds in the logging policy."""
     exploration: float = Field(default=0.5, ge=0)

@@ -2,7 +2,8 @@
 
 Attraction g decides who stays and how long; it shares taste with z, but clickbait raises it.
 Clickbait that disappoints (c above z) is left sooner after the first seconds. An arousal shared
-by all reactions of a view makes them come together, as in real logs.
+by all reactions of a view makes them come together, as in real logs. Satisfaction moves reactions
+by tanh z: a very good video is liked little more often than a good one.
 """
 
 from typing import NamedTuple
@@ -12,52 +13,38 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import expit, ndtr
 
 from easq.events import EFFECTIVE_SECONDS, LONG_SECONDS, reached
+from easq.simulate.reactions import REACTIONS, Reaction
 from easq.simulate.world import World
 
 
-class Reaction(BaseModel):
-    """Log-odds of one button: intercept + weights times z, g and arousal."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    intercept: float
-    satisfaction: float
-    attraction: float
-    arousal: float
-
-
 class BehaviourConfig(BaseModel):
-    """How z and attraction turn into behaviour. Tuned by hand to the rates of KuaiRand."""
+    """How z and attraction turn into behaviour: fitted to easq.simulate.calibration."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     taste: float = 0.5
     clickbait: float = 2.8
     quality: float = 0.1
-    stay: float = 1.25
+    stay: float = 0.86
     """Log-odds to stay past the first three seconds at attraction 0."""
-    watch_ratio: float = Field(default=0.63, gt=0)
+    watch_ratio: float = Field(default=0.685, gt=0)
     """Median share of a 9.6 s video that those who stay watch at attraction 0."""
-    watch_attraction: float = 0.35
-    watch_satisfaction: float = 0.15
-    watch_length: float = -0.4
+    watch_attraction: float = 0.22
+    watch_satisfaction: float = 0.1
+    watch_length: float = -0.1
     """Change of the log watch ratio by log duration: long videos are not watched to the end."""
-    watch_arousal: float = 0.3
-    watch_chance: float = Field(default=0.6, gt=0)
+    watch_arousal: float = 0.1
+    watch_chance: float = Field(default=0.38, gt=0)
+    hold: float = Field(default=2.55, gt=0)
+    """How much slower than before a viewer leaves after 7 s: most who got there see the end."""
     disappointment: float = Field(default=0.4, ge=0)
     """How much faster than others a viewer leaves after 7 s, by c - z where positive."""
     explore_patience: float = -0.25
     """Change of the log watch ratio in the scenario `explore`."""
-    after_watching: float = 1.0
-    """Log-odds by which an effective view makes a reaction more likely."""
-    reactions: dict[str, Reaction] = {
-        "like": Reaction(intercept=-6.2, satisfaction=0.6, attraction=0.2, arousal=1.3),
-        "follow": Reaction(intercept=-10.2, satisfaction=0.75, attraction=0.2, arousal=1.8),
-        "comment": Reaction(intercept=-8.4, satisfaction=0.4, attraction=0.3, arousal=1.5),
-        "forward": Reaction(intercept=-9.6, satisfaction=0.55, attraction=0.25, arousal=1.6),
-        "profile_enter": Reaction(intercept=-6.6, satisfaction=0.35, attraction=0.4, arousal=1.2),
-        "hate": Reaction(intercept=-8.9, satisfaction=-1.0, attraction=0.0, arousal=0.7),
-    }
+    inviting: float = 0.6
+    """Log-odds of every reaction by what the video does to invite one: a behaviour model learns
+    it, and it says nothing of satisfaction."""
+    reactions: dict[str, Reaction] = REACTIONS
 
 
 class Viewing(NamedTuple):
@@ -98,10 +85,11 @@ def behave(
         "effective_view": reached(watched, duration, EFFECTIVE_SECONDS),
         "long_view": reached(watched, duration, LONG_SECONDS),
     }
-    watching = config.after_watching * actions["effective_view"]
     for name, reaction in config.reactions.items():
-        log_odds = _log_odds(reaction, world, viewing, g) + reaction.arousal * arousal
-        actions[name] = rng.random(len(g)) < expit(log_odds + watching)
+        log_odds = _log_odds(config, reaction, world, viewing, g) + reaction.arousal * arousal
+        log_odds += reaction.effective * actions["effective_view"]
+        log_odds += reaction.long * actions["long_view"]
+        actions[name] = rng.random(len(g)) < expit(log_odds)
     return Behaviour(watched, actions)
 
 
@@ -111,22 +99,27 @@ def probabilities(config: BehaviourConfig, world: World, viewing: Viewing) -> di
     g = attraction(config, world, viewing)
     stays = expit(config.stay + g)
     effective = stays * _reaches(config, world, viewing, g, EFFECTIVE_SECONDS)
-    chances = {
-        "effective_view": effective,
-        "long_view": stays * _reaches(config, world, viewing, g, LONG_SECONDS),
-    }
+    long = stays * _reaches(config, world, viewing, g, LONG_SECONDS)
+    chances = {"effective_view": effective, "long_view": long}
     for name, reaction in config.reactions.items():
-        log_odds = _log_odds(reaction, world, viewing, g) + reaction.arousal**2 / 2
-        watching = expit(log_odds + config.after_watching)
-        chances[name] = effective * watching + (1 - effective) * expit(log_odds)
+        log_odds = _log_odds(config, reaction, world, viewing, g) + reaction.arousal**2 / 2
+        watching = log_odds + reaction.effective
+        chances[name] = (
+            (1 - effective) * expit(log_odds)
+            + (effective - long) * expit(watching)
+            + long * expit(watching + reaction.long)
+        )
     return chances
 
 
-def _log_odds(reaction: Reaction, world: World, viewing: Viewing, g: np.ndarray) -> np.ndarray:
+def _log_odds(
+    config: BehaviourConfig, reaction: Reaction, world: World, viewing: Viewing, g: np.ndarray
+) -> np.ndarray:
     return (
         reaction.intercept
-        + reaction.satisfaction * viewing.satisfaction
+        + reaction.satisfaction * np.tanh(viewing.satisfaction)
         + reaction.attraction * g
+        + config.inviting * world.items.inviting[viewing.item]
         + world.users.expressive[viewing.user]
     )
 
@@ -148,7 +141,7 @@ def _log_seconds(
 
 def _leaving_speed(config: BehaviourConfig, world: World, viewing: Viewing) -> np.ndarray:
     gap = world.items.clickbait[viewing.item] - viewing.satisfaction
-    return np.exp(config.disappointment * np.clip(gap, 0.0, 3.0))
+    return np.exp(config.disappointment * np.clip(gap, 0.0, 3.0)) / config.hold
 
 
 def _watch(

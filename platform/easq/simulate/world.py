@@ -33,8 +33,8 @@ class WorldConfig(BaseModel):
     """Loss of satisfaction from an item without clickbait to one that is nothing else."""
     chance: float = Field(default=0.4, ge=0)
     """Part of z that belongs to the single view and that no feature tells."""
-    satisfied_above: float = 0.7
-    dissatisfied_below: float = -0.7
+    satisfied_above: float = 0.5
+    dissatisfied_below: float = -0.9
 
     @property
     def clickbait_mean(self) -> float:
@@ -73,6 +73,7 @@ class Items(NamedTuple):
     tag: np.ndarray  # [I]
     popularity: np.ndarray  # share of candidates, [I], sums to 1
     age_days: np.ndarray  # on the first day, [I]
+    inviting: np.ndarray  # unit normal; draws reactions whatever the viewer thinks of it, [I]
 
 
 class World(NamedTuple):
@@ -118,6 +119,7 @@ def _draw_items(config: WorldConfig, rng: np.random.Generator) -> Items:
         tag,
         popularity / popularity.sum(),
         age_days=rng.exponential(20.0, size=config.items),
+        inviting=_by_author(config, author, rng),
     )
 
 

@@ -65,12 +65,35 @@ def test_disappointment_cuts_watching_short_after_seven_seconds(world):
     assert (disappointed[late] < patient[late]).all()
 
 
+def test_explore_shows_rarer_videos_which_are_watched_less(flat):
+    explore = np.array([s == "explore" for s in flat.columns.scenario])[flat.request]
+    shown, item = flat.exposed, flat.columns.item["item_id"]
+    popularity = np.bincount(item[~explore])
+    ratio = flat.watched_seconds / flat.duration_seconds
+    assert (
+        popularity[item[shown & explore]].mean() < 0.7 * popularity[item[shown & ~explore]].mean()
+    )
+    assert ratio[shown & explore].mean() < 0.93 * ratio[shown & ~explore].mean()
+
+
 def test_upstream_chances_are_the_shares_that_viewers_produce(world):
     bait, viewing = one_video(world, clickbait=0.7, z=-0.5)
     chances = probabilities(BehaviourConfig(), bait, viewing)
     drawn = behave(BehaviourConfig(), bait, viewing, np.random.default_rng(1))
     for name in ("effective_view", "long_view"):
         assert drawn.actions[name].mean() == pytest.approx(chances[name][0], abs=0.01)
+
+
+def test_upstream_chances_of_reactions_are_near_the_shares_that_viewers_produce(world):
+    rng = np.random.default_rng(3)
+    user, item = rng.integers(1000, size=400_000), rng.integers(2000, size=400_000)
+    match = taste_match(world, user, np.zeros(400_000), item)
+    z = expected_satisfaction(world, match, item)
+    viewing = Viewing(user, item, user < 0, match, z)
+    chances = probabilities(BehaviourConfig(), world, viewing)
+    drawn = behave(BehaviourConfig(), world, viewing, rng)
+    for name in ("like", "profile_enter", "comment"):
+        assert drawn.actions[name].mean() == pytest.approx(chances[name].mean(), rel=0.2)
 
 
 def test_reactions_of_one_view_come_together(flat):

@@ -1,0 +1,40 @@
+"""The simulated world against published logs: the acceptance list, printed and asserted."""
+
+import pytest
+from rich.console import Console
+
+from easq.simulate.calibration import TARGETS, Judged, calibrate, near
+from easq.simulate.figures import Figure
+from easq.simulate.simulation import SimulationConfig
+from easq.simulate.traffic import TrafficConfig
+from easq.simulate.world import WorldConfig
+from jobs.calibrate import table_of
+
+
+def check(worlds: int, requests: int, users: int) -> None:
+    world, traffic = WorldConfig(users=users), TrafficConfig(requests=requests)
+    judged = calibrate(
+        [SimulationConfig(seed=s, world=world, traffic=traffic) for s in range(worlds)]
+    )
+    table = table_of(judged, f"{8 * worlds * requests:,} views in {worlds} worlds")
+    Console(width=140).print(table)
+    assert len(judged) == len(TARGETS)
+    assert not [j for j in judged if not j.met]
+
+
+def test_the_simulated_world_is_like_the_logs():
+    check(worlds=4, requests=8_192, users=500)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_the_simulated_world_is_like_the_logs_over_five_million_views():
+    check(worlds=8, requests=81_920, users=1_000)
+
+
+def test_a_target_is_missed_only_beyond_its_tolerance_and_the_sampling_error():
+    target = near("like", 0.02, 0.1, "")
+    assert Judged(target, Figure(0.0219, 0.0)).met
+    assert not Judged(target, Figure(0.0221, 0.0)).met
+    assert Judged(target, Figure(0.0221, 0.0001)).met
+    assert not Judged(target, Figure(0.0177, 0.0001)).met
