@@ -8,6 +8,7 @@ import sys
 import typer
 from rich.console import Console
 
+from jobs.compare import compare
 from jobs.demo import demo
 from jobs.drain import drain
 from jobs.gate import gate, rollback
@@ -33,6 +34,7 @@ COMMANDS.command()(train)
 COMMANDS.command()(drain)
 COMMANDS.command()(join)
 COMMANDS.command()(demo)
+COMMANDS.command()(compare)
 COMMANDS.command()(up)
 COMMANDS.command()(status)
 COMMANDS.command()(viewers)
