@@ -41,14 +41,16 @@ def _world(trial: Trial, out: Path) -> None:
 
 
 @ray.remote(num_cpus=1)
-def _trial(trial: Trial, out: Path, _simulated: None) -> str:
+def _trial(trial: Trial, key: str, out: Path, _simulated: None) -> str:
+    if trial.key != key:
+        raise ValueError("the code is another one than when the study began; start it again")
     return run_trial(trial, out)
 
 
 def _run(trials: Sequence[Trial], out: Path, console: Console) -> list[str]:
     worlds = {trial.world_key: trial for trial in trials}
     simulated = {key: _world.remote(trial, out) for key, trial in worlds.items()}
-    tasks = {_trial.remote(t, out, simulated[t.world_key]): t for t in trials}
+    tasks = {_trial.remote(t, t.key, out, simulated[t.world_key]): t for t in trials}
     waiting, failed, started = list(tasks), [], time.perf_counter()
     with _bar(console) as bar:
         task = bar.add_task("trials", total=len(trials))

@@ -151,15 +151,16 @@ def _improvement(subject: int, other: int) -> Statistic:
 
     def statistic(means: np.ndarray) -> np.ndarray:
         a, b = (means[..., point, :][..., columns].mean(-2) for point in (subject, other))
-        return 100 * (a / b - 1).mean(-1)
+        relative = np.divide(a, b, out=np.full(np.shape(a), np.nan), where=b != 0)
+        return 100 * (relative - 1).mean(-1)
 
     return statistic
 
 
 def as_json(found: Any) -> Any:
     """Records and intervals as JSON; what is not a number is null."""
-    if isinstance(found, tuple) and hasattr(found, "_asdict"):
-        return {name: as_json(value) for name, value in found._asdict().items()}
+    if (fields := getattr(found, "_fields", None)) is not None:
+        return {name: as_json(value) for name, value in zip(fields, found, strict=True)}
     if isinstance(found, Mapping):
         return {str(name): as_json(value) for name, value in found.items()}
     if isinstance(found, list | tuple):

@@ -110,10 +110,12 @@ def _alike(lists: PerList) -> Weighed:
 
 def _add_requests(table: np.ndarray, requests: Requests, user: np.ndarray, lists: Weighed) -> None:
     """Into a view [part, scenario, 2, U]; `all` is the sum of the scenarios."""
-    part, scenario = requests.part[lists.ids], requests.scenario[lists.ids]
-    for scenario_of in (np.zeros_like(scenario), scenario):
-        at = part, scenario_of, slice(None), user[lists.ids]
-        np.add.at(table, at, np.stack([lists.values * lists.weights, lists.weights], axis=-1))
+    parts, scenarios, _, users = table.shape
+    cell = (requests.part * scenarios + requests.scenario)[lists.ids] * users + user[lists.ids]
+    for place, summed in enumerate((lists.values * lists.weights, lists.weights)):
+        sums = np.bincount(cell, summed, parts * scenarios * users)
+        table[:, :, place] = sums.reshape(parts, scenarios, users)
+    table[:, 0] = table[:, 1:].sum(1)
 
 
 def _answers(requests: Requests, scores: np.ndarray) -> Iterator[tuple[int, int, Answered]]:
