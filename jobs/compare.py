@@ -4,7 +4,6 @@ Usage: easq compare [--preset quick|evidence|paper] [--out DIR] [--address RAY]
 """
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -12,18 +11,14 @@ from rich.console import Console
 from easq.study.compare import compare as judge
 from easq.study.compare_page import findings
 from easq.study.methods import METHODS
-from easq.study.plan import PRESETS, Plan, Preset
-from jobs.study_output import OUT, Address, Out, Tracking, told_problems, written
+from easq.study.plan import PRESETS, Plan
+from easq.study.report import of_plan
+from jobs.study_output import OUT, Address, Out, Size, Tracking, told_problems, written
 from jobs.study_trials import run_trials
-
-SizeOption = Annotated[Preset, typer.Option(help="How many worlds and draws, and how large.")]
 
 
 def compare(
-    preset: SizeOption = "quick",
-    out: Out = OUT,
-    address: Address = None,
-    tracking: Tracking = None,
+    preset: Size = "quick", out: Out = OUT, address: Address = None, tracking: Tracking = None
 ) -> None:
     """Train every method at every value of its knob, and compare them at equal behaviour."""
     with told_problems() as console:
@@ -36,7 +31,9 @@ def compared(
     """Run what is missing and write the page; returns it."""
     console.rule("compare")
     run_trials(plan.trials(METHODS), out, console, address)
-    page = written("compare", plan, findings(judge(plan, METHODS, out), METHODS), out, tracking)
+    page = written(
+        "compare", of_plan(plan), findings(judge(plan, METHODS, out), METHODS), out, tracking
+    )
     console.print(f"page: {page}")
     return page
 

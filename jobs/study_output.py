@@ -11,14 +11,15 @@ import typer
 from rich.console import Console
 
 from easq.registry_client import MlflowError
-from easq.study.plan import Plan
-from easq.study.report import Findings, report
+from easq.study.plan import Preset
+from easq.study.report import Findings, Origin, report
 from easq.tracking_study import log_study
 from easq.train.config import absolute_uri
 from jobs.problems import sentence
 
 OUT = Path(".easq/paper")
 Out = Annotated[Path, typer.Option(help="Trials, pages and MLflow's database; the same goes on.")]
+Size = Annotated[Preset, typer.Option(help="How many worlds and draws of weights, how large.")]
 Address = Annotated[
     str | None, typer.Option(help="Address of a Ray cluster; without it, this machine.")
 ]
@@ -28,25 +29,19 @@ Tracking = Annotated[
 STOPPED = 130
 
 
-def written(name: str, plan: Plan, findings: Findings, out: Path, tracking: str | None) -> Path:
+def written(name: str, origin: Origin, findings: Findings, out: Path, tracking: str | None) -> Path:
     """OUT/<name>/index.html and result.json, and the same as an MLflow run; returns the page.
 
     Raises:
         MlflowAwayError: MLflow does not answer; the page is written all the same.
     """
-    study = report(name, plan, findings, ["easq", *sys.argv[1:]])
+    study = report(name, origin, findings, ["easq", *sys.argv[1:]])
     folder = out / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "index.html").write_text(study.html)
     (folder / "result.json").write_text(json.dumps(study.result, indent=1))
     uri = absolute_uri(tracking or f"sqlite:///{out / 'mlflow.db'}")
-    params = {
-        "worlds": str(list(plan.worlds)),
-        "seeds": str(list(plan.seeds)),
-        "requests": str(plan.simulation.traffic.requests),
-        "questionnaire": plan.simulation.questionnaire,
-    }
-    log_study(uri, name, params, study.metrics, folder)
+    log_study(uri, name, origin.facts, study.metrics, folder)
     return folder / "index.html"
 
 

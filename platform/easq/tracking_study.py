@@ -15,7 +15,7 @@ EXPERIMENT = "easq-studies"
 def log_study(
     uri: str,
     name: str,
-    params: Mapping[str, str],
+    facts: Mapping[str, str],
     metrics: Mapping[str, float],
     folder: Path,
 ) -> str:
@@ -31,7 +31,7 @@ def log_study(
     with reaching(uri):
         run = client.create_run(experiment_id(client, EXPERIMENT), tags=tags, run_name=name)
         run_id = run.info.run_id
-        client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
+        client.log_batch(run_id, params=[Param(key, value) for key, value in facts.items()])
         for key, value in metrics.items():
             client.log_metric(run_id, key, value)
         client.log_text(run_id, packages(), "environment.txt")

@@ -2,20 +2,28 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from easq.study.curves import BUDGETS, cost_percent, from_base, gain, gain_at
-from easq.study.evidence import Evidence, evidence, metric
-from easq.study.intervals import Draws, Interval, Statistic, draw
+from easq.study.curves import BUDGETS
+from easq.study.evidence import Evidence, evidence
+from easq.study.intervals import Draws, Interval, draw
+from easq.study.measures import (
+    MEASURES,
+    SUBJECT,
+    ahead,
+    costs,
+    first,
+    gains,
+    improvement,
+    mean_of,
+    reached,
+)
 from easq.study.methods import Method
 from easq.study.plan import Plan
-from easq.study.user_sums import ALL, ANSWERS, BEHAVIOUR, TOP_Z, TRUTH
+from easq.study.user_sums import ALL, ANSWERS, METRICS
 
-MEASURES = (TRUTH, TOP_Z, ANSWERS[0])
-"""Satisfaction: NDCG@5 of the truth, mean z of what would be shown, NDCG@5 of answers."""
-SUBJECT = "easq"
 AFFORDED = BUDGETS[-1]
 """A knob is chosen among the values that cost at most so much behaviour, in % (validation days)."""
 
@@ -55,62 +63,30 @@ def compare(plan: Plan, methods: Mapping[str, Method], out: Path) -> Comparison:
     """Read finished trials and judge. Raises FileNotFoundError where one has not finished."""
     test = evidence(plan, methods, out, "test", ALL)
     draws = draw(test.worlds)
-    curves = {name: _curve(test, draws, name, methods[name]) for name in methods}
+    curves = {name: curve(test, draws, name, method.values) for name, method in methods.items()}
     chosen = _chosen(evidence(plan, methods, out, "validation", ALL))
-    contenders = [name for name, method in methods.items() if not method.is_ceiling]
+    contenders = {name: m for name, m in methods.items() if not m.is_ceiling}
     tables = {
-        scenario: _table(
-            evidence(plan, methods, out, "test", scenario), contenders, chosen, methods
-        )
+        scenario: _table(evidence(plan, methods, out, "test", scenario), contenders, chosen)
         for scenario in (ALL, *plan.scenarios)
     }
     return Comparison(curves, tables)
 
 
-def _curve(test: Evidence, draws: Draws, name: str, method: Method) -> Curve:
-    places = [
-        Place(
-            value,
-            draws.interval(_first(_costs(test, _one(test, name, i)))),
-            {m: draws.interval(_first(_gains(test, _one(test, name, i), m))) for m in MEASURES},
-        )
-        for i, value in enumerate(method.values)
-    ]
-    reached, ahead = {}, {}
-    for m in MEASURES:
-        reached[m] = {b: draws.interval(_reached(test, name, m, b)) for b in BUDGETS}
-        ahead[m] = {b: draws.interval(_ahead(test, name, m, b)) for b in BUDGETS}
-    return Curve(places, reached, ahead)
+def curve(test: Evidence, draws: Draws, name: str, values: tuple[float, ...]) -> Curve:
+    """A method's curve and what it reaches."""
+    start = test.places[name].start
+    places = [place(test, draws, start + i, value) for i, value in enumerate(values)]
+    at = {m: {b: draws.interval(reached(test, name, m, b)) for b in BUDGETS} for m in MEASURES}
+    lead = {m: {b: draws.interval(ahead(test, name, m, b)) for b in BUDGETS} for m in MEASURES}
+    return Curve(places, at, lead)
 
 
-def _one(test: Evidence, name: str, i: int) -> slice:
-    first = test.places[name].start + i
-    return slice(first, first + 1)
-
-
-def _first(statistic: Statistic) -> Statistic:
-    return lambda means: statistic(means)[..., 0]
-
-
-def _costs(test: Evidence, points: slice) -> Statistic:
-    b = metric(BEHAVIOUR)
-    return lambda means: cost_percent(means[..., points, b], means[..., test.base, b])
-
-
-def _gains(test: Evidence, points: slice, measure: str) -> Statistic:
-    m = metric(measure)
-    return lambda means: gain(means[..., points, m], means[..., test.base, m])
-
-
-def _reached(test: Evidence, name: str, measure: str, budget: float) -> Statistic:
-    points = test.places[name]
-    costs, gains = _costs(test, points), _gains(test, points, measure)
-    return lambda means: gain_at(from_base(costs(means)), from_base(gains(means)), budget)
-
-
-def _ahead(test: Evidence, name: str, measure: str, budget: float) -> Statistic:
-    subject, other = (_reached(test, n, measure, budget) for n in (SUBJECT, name))
-    return lambda means: subject(means) - other(means)
+def place(test: Evidence, draws: Draws, point: int, value: float) -> Place:
+    """One point against EMER."""
+    only = slice(point, point + 1)
+    gained = {m: draws.interval(first(gains(test, only, m))) for m in MEASURES}
+    return Place(value, draws.interval(first(costs(test, only))), gained)
 
 
 def _chosen(validation: Evidence) -> dict[str, int]:
@@ -118,8 +94,8 @@ def _chosen(validation: Evidence) -> dict[str, int]:
     means = draw(validation.worlds, n=1).observed
     chosen = {}
     for name, points in validation.places.items():
-        cost = _costs(validation, points)(means)
-        answers = means[:, points, metric(ANSWERS[0])].mean(0)
+        cost = costs(validation, points)(means)
+        answers = means[:, points, METRICS.index(ANSWERS[0])].mean(0)
         affordable = cost <= AFFORDED
         best = np.where(affordable, answers, -np.inf).argmax()
         chosen[name] = int(best if affordable.any() else cost.argmin())
@@ -127,44 +103,15 @@ def _chosen(validation: Evidence) -> dict[str, int]:
 
 
 def _table(
-    test: Evidence, names: list[str], chosen: dict[str, int], methods: Mapping[str, Method]
+    test: Evidence, methods: Mapping[str, Method], chosen: Mapping[str, int]
 ) -> dict[str, Row]:
     draws = draw(test.worlds)
-    at = {name: test.places[name].start + chosen[name] for name in names}
+    at = {name: test.places[name].start + chosen[name] for name in methods}
     return {
         name: Row(
-            methods[name].values[chosen[name]],
-            {column: draws.interval(_mean(at[name], metric(column))) for column in ANSWERS},
-            None if name == SUBJECT else draws.interval(_improvement(at[SUBJECT], at[name])),
+            method.values[chosen[name]],
+            {column: draws.interval(mean_of(at[name], column)) for column in ANSWERS},
+            None if name == SUBJECT else draws.interval(improvement(at[SUBJECT], at[name])),
         )
-        for name in names
+        for name, method in methods.items()
     }
-
-
-def _mean(point: int, column: int) -> Statistic:
-    return lambda means: means[..., point, column].mean(-1)
-
-
-def _improvement(subject: int, other: int) -> Statistic:
-    """Unweighted mean of the relative gains in the six columns, in % (EASQ §5.2)."""
-    columns = [metric(name) for name in ANSWERS]
-
-    def statistic(means: np.ndarray) -> np.ndarray:
-        a, b = (means[..., point, :][..., columns].mean(-2) for point in (subject, other))
-        relative = np.divide(a, b, out=np.full(np.shape(a), np.nan), where=b != 0)
-        return 100 * (relative - 1).mean(-1)
-
-    return statistic
-
-
-def as_json(found: Any) -> Any:
-    """Records and intervals as JSON; what is not a number is null."""
-    if (fields := getattr(found, "_fields", None)) is not None:
-        return {name: as_json(value) for name, value in zip(fields, found, strict=True)}
-    if isinstance(found, Mapping):
-        return {str(name): as_json(value) for name, value in found.items()}
-    if isinstance(found, list | tuple):
-        return [as_json(value) for value in found]
-    if isinstance(found, float) and not np.isfinite(found):
-        return None
-    return found

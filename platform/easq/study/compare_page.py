@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-from easq.study.compare import AFFORDED, SUBJECT, Comparison, Row, as_json
+from easq.study.compare import AFFORDED, Comparison, Row
 from easq.study.curves import BUDGETS
 from easq.study.figures import trade_off
+from easq.study.measures import SUBJECT, as_json
 from easq.study.methods import Method
 from easq.study.page import picture, table, told
 from easq.study.report import Findings

@@ -21,21 +21,21 @@ def gain(satisfaction: np.ndarray, of_base: np.ndarray) -> np.ndarray:
     return (satisfaction - of_base[..., None]).mean(-2)
 
 
-def gain_at(cost: np.ndarray, gained: np.ndarray, budget: float) -> np.ndarray:
+def gain_at(cost: np.ndarray, gained: np.ndarray, budget: float | np.ndarray) -> np.ndarray:
     """Gain where the curve first costs `budget`, walking up the knob; [..., point] -> [...].
 
     Not a number where it never does: nothing is claimed beyond the values that were tried.
     """
+    budgets = np.asarray(budget)[..., None]
     before, after = cost[..., :-1], cost[..., 1:]
-    crosses = (before <= budget) & (budget <= after)
+    crosses = (before <= budgets) & (budgets <= after)
     at = crosses.argmax(-1)[..., None]
-    low, high = (np.take_along_axis(x, at, -1)[..., 0] for x in (before, after))
-    start, end = (
-        np.take_along_axis(x, at, -1)[..., 0] for x in (gained[..., :-1], gained[..., 1:])
+    low, high, start, end = (
+        np.take_along_axis(x, at, -1) for x in (before, after, gained[..., :-1], gained[..., 1:])
     )
     step = np.where(high > low, high - low, 1.0)
-    value = start + (budget - low) / step * (end - start)
-    return np.where(crosses.any(-1), value, np.nan)
+    value = start + (budgets - low) / step * (end - start)
+    return np.where(crosses.any(-1), value[..., 0], np.nan)
 
 
 def from_base(points: np.ndarray) -> np.ndarray:

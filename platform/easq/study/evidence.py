@@ -9,7 +9,6 @@ import numpy as np
 from easq.study.methods import BASE, Method, Point
 from easq.study.plan import Plan
 from easq.study.trial import read_sums
-from easq.study.user_sums import METRICS
 
 
 class Evidence(NamedTuple):
@@ -58,8 +57,3 @@ def _seed(
         raise ValueError(f"trials of world {world} judged different users; remove {out} and rerun")
     named = zip(trials, points, strict=True)
     return np.stack([sums[t.key].select(p.ranking, part, scenario) for t, p in named])
-
-
-def metric(name: str) -> int:
-    """Where a metric lies."""
-    return METRICS.index(name)
