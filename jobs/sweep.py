@@ -55,15 +55,17 @@ def _tune(trials: Sequence[Trial], out: Path, console: Console, address: str | N
     console.print(f"{len(trials)} trials, {len(trials) - len(missing)} of them done already")
     if not missing:
         return
-    grid = [{"trial": t.model_dump(mode="json"), "key": t.key, "out": str(out)} for t in missing]
-    told = _Told(console, len(missing))
+    by_key = {trial.key: trial for trial in missing}
     with ray_cluster(cpus=os.cpu_count() or 1, address=address):
         results = tune.Tuner(
-            tune.with_resources(_trial, {"cpu": 1}),
-            param_space={"run": tune.grid_search(grid)},
+            tune.with_resources(tune.with_parameters(_trial, trials=by_key, out=out), {"cpu": 1}),
+            param_space={"key": tune.grid_search(list(by_key))},
             tune_config=tune.TuneConfig(metric="truth_ndcg_5", mode="max"),
             run_config=tune.RunConfig(
-                name="sweep", storage_path=str(out / "tune"), verbose=0, callbacks=[told]
+                name="sweep",
+                storage_path=str(out / "tune"),
+                verbose=0,
+                callbacks=[_Told(len(missing))],
             ),
         ).fit()
     if results.num_errors:
@@ -73,23 +75,22 @@ def _tune(trials: Sequence[Trial], out: Path, console: Console, address: str | N
         )
 
 
-def _trial(config: dict[str, Any]) -> None:
-    run = config["run"]
-    trial, out = Trial.model_validate(run["trial"]), Path(run["out"])
-    same_code(trial, run["key"])
+def _trial(config: dict[str, str], trials: dict[str, Trial], out: Path) -> None:
+    trial = trials[config["key"]]
+    same_code(trial, config["key"])
     run_trial(trial, out)
     tune.report(read_sums(trial, out).means()[SERVED])
 
 
 class _Told(tune.Callback):
-    """A line a trial."""
+    """A line a trial. Tune pickles it, so it holds no console."""
 
-    def __init__(self, console: Console, total: int) -> None:
-        self.console, self.total, self.done = console, total, 0
+    def __init__(self, total: int) -> None:
+        self.total, self.done = total, 0
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.done += 1
-        self.console.print(f"{self.done}/{self.total}  {trial.config['run']['key']}")
+        typer.echo(f"{self.done}/{self.total}  {trial.config['key']}")
 
 
 if __name__ == "__main__":
