@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 from html import escape
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from easq.study.intervals import Interval
@@ -60,7 +61,8 @@ def _cell(cell: str) -> str:
 def picture(figure: Figure, says: str) -> str:
     """The figure as inline SVG; `says` is for those who do not see it."""
     file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
+    with rc_context({"svg.hashsalt": says, "svg.fonttype": "none"}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
     svg = file.getvalue()
     return f'<figure role="img" aria-label="{escape(says)}">{svg[svg.index("<svg") :]}</figure>'
 
