@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from easq.simulate.answers import Pace
-from easq.study.rankings import BLEND, ORACLE, SERVED, blend, oracle
+from easq.study.rankings import GAMMAS, SERVED, blend, oracle
 
 ALIGNMENT = "loss.alignment"
-LAMBDA_2 = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+LAMBDA_2 = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 class Point(NamedTuple):
@@ -51,9 +51,9 @@ METHODS: dict[str, Method] = {
     "easq": Method("EASQ", {"model.method": "easq"}, ALIGNMENT, LAMBDA_2),
     "easq_without_dpo": Method("EASQ without DPO", {"model.method": "easq", ALIGNMENT: 0.0}),
     "blend": Method(
-        "blend ŷ + γ ŝ, no DPO", {"model.method": "easq", ALIGNMENT: 0.0}, GAMMA, BLEND
+        "blend ŷ + γ ŝ, no DPO", {"model.method": "easq", ALIGNMENT: 0.0}, GAMMA, GAMMAS
     ),
     "oracle": Method(
-        "EMER + γ truth", {"model.method": "emer"}, GAMMA_TRUTH, ORACLE, is_ceiling=True
+        "EMER + γ truth", {"model.method": "emer"}, GAMMA_TRUTH, GAMMAS, is_ceiling=True
     ),
 }

@@ -55,7 +55,7 @@ PRESETS: dict[Preset, Plan] = {
     "quick": Plan(
         worlds=(0,),
         seeds=(0, 1),
-        simulation=SimulationConfig(traffic=TrafficConfig(requests=40_000)),
+        simulation=SimulationConfig(traffic=TrafficConfig(requests=30_000)),
     ),
     "evidence": Plan(
         worlds=(0, 1, 2, 3, 4),

@@ -11,8 +11,7 @@ from easq.study.judge import Requests
 from easq.study.prequential import Judged
 
 SERVED = "served"
-BLEND = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
-ORACLE = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
+GAMMAS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 2.0)
 
 
 def blend(gamma: float) -> str:
@@ -28,7 +27,7 @@ def oracle(gamma: float) -> str:
 def rankings(judged: Judged, requests: Requests) -> dict[str, np.ndarray]:
     """Scores by name, [N] each."""
     y, s = judged.main, judged.satisfaction
-    mixed = {} if s is None else {blend(gamma): y + gamma * s for gamma in BLEND}
+    mixed = {} if s is None else {blend(gamma): y + gamma * s for gamma in GAMMAS}
     expected = requests.expected
-    best = {oracle(gamma): y + gamma * expected for gamma in ORACLE} if s is None else {}
+    best = {oracle(gamma): y + gamma * expected for gamma in GAMMAS} if s is None else {}
     return {SERVED: y, **mixed, **best}

@@ -8,7 +8,7 @@ from easq.study.compare import Place, place
 from easq.study.evidence import evidence
 from easq.study.intervals import Interval, draw
 from easq.study.measures import MEASURES, SUBJECT, above_curve, mean_of
-from easq.study.methods import ALIGNMENT, BASE, METHODS, Method
+from easq.study.methods import ALIGNMENT, BASE, LAMBDA_2, METHODS, Method
 from easq.study.plan import Plan
 from easq.study.user_sums import ALL
 
@@ -62,7 +62,7 @@ KNOBS: dict[str, tuple[str, str, tuple[float, ...]]] = {
     "K1": ("K₁, experts of the main pathway", "model.main.experts", (1, 2, 4, 8)),
     "K2": ("K₂, experts of the satisfaction pathway", "model.satisfaction.experts", (1, 2, 4, 8)),
     "lambda_1": ("λ₁, weight of L_satis", "loss.satisfaction", (0.1, 0.3, 1.0, 3.0)),
-    "lambda_2": ("λ₂, weight of L_DPO", ALIGNMENT, METHODS[SUBJECT].values),
+    "lambda_2": ("λ₂, weight of L_DPO", ALIGNMENT, (*LAMBDA_2, 20.0)),
 }
 """Fig. 6: name -> title, setting, values. The other three stay as they are."""
 
