@@ -20,7 +20,7 @@ pytestmark = pytest.mark.ray
 
 PLAN = Plan(
     worlds=(0,),
-    seeds=(0, 1),
+    seeds=(0,),
     simulation=SimulationConfig(
         world=WorldConfig(users=40, items=80, authors=10),
         traffic=TrafficConfig(requests=240, days=3),
@@ -37,12 +37,12 @@ def test_a_comparison_writes_its_page_and_resumes(tmp_path):
     results = [tmp_path / "trials" / trial.key / "result.json" for trial in trials]
     written = [path.stat().st_mtime_ns for path in results]
     html = page.read_text()
-    assert not re.search(r'(src|href)="', html)  # nothing outside the page
+    assert not re.search(r'(src|href)="(?!#)', html)  # nothing outside the page
     assert html.count("<svg") == 3
     assert all(method.title in html for method in METHODS.values())
     found = json.loads((page.parent / "result.json").read_text())
     assert set(found["found"]["curves"]) == set(METHODS)
-    assert found["plan"]["seeds"] == [0, 1]
+    assert found["plan"]["seeds"] == [0]
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
     experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None

@@ -16,6 +16,7 @@ DECIDES = (
     "study/rankings.py",
     "train/batch.py",
     "train/learner.py",
+    "train/method*.py",
     "train/objective.py",
     "train/row_adam.py",
     "train/step.py",

@@ -22,7 +22,7 @@ from easq.study.measures import (
 )
 from easq.study.methods import Method
 from easq.study.plan import Plan
-from easq.study.user_sums import ALL, ANSWERS, METRICS
+from easq.study.user_sums import ALL, ANSWERS, BEHAVIOUR, GAUC, METRICS
 
 AFFORDED = BUDGETS[-1]
 """A knob is chosen among the values that cost at most so much behaviour, in % (validation days)."""
@@ -34,6 +34,7 @@ class Place(NamedTuple):
     value: float  # of the knob
     cost: Interval  # % of EMER's behaviour NDCG@5
     gain: dict[str, Interval]  # over EMER, of each of MEASURES
+    gauc: Interval  # long-view GAUC less EMER's
 
 
 class Curve(NamedTuple):
@@ -55,6 +56,7 @@ class Row(NamedTuple):
 class Comparison(NamedTuple):
     """Everything found."""
 
+    base: dict[str, Interval]  # EMER's behaviour, GAUC and satisfaction
     curves: dict[str, Curve]
     tables: dict[str, dict[str, Row]]  # scenario -> method
 
@@ -64,13 +66,15 @@ def compare(plan: Plan, methods: Mapping[str, Method], out: Path) -> Comparison:
     test = evidence(plan, methods, out, "test", ALL)
     draws = draw(test.worlds)
     curves = {name: curve(test, draws, name, method.values) for name, method in methods.items()}
+    levels = (BEHAVIOUR, GAUC, *MEASURES)
+    base = {name: draws.interval(mean_of(test.base, name)) for name in levels}
     chosen = _chosen(evidence(plan, methods, out, "validation", ALL))
     contenders = {name: m for name, m in methods.items() if not m.is_ceiling}
     tables = {
         scenario: _table(evidence(plan, methods, out, "test", scenario), contenders, chosen)
         for scenario in (ALL, *plan.scenarios)
     }
-    return Comparison(curves, tables)
+    return Comparison(base, curves, tables)
 
 
 def curve(test: Evidence, draws: Draws, name: str, values: tuple[float, ...]) -> Curve:
@@ -86,7 +90,8 @@ def place(test: Evidence, draws: Draws, point: int, value: float) -> Place:
     """One point against EMER."""
     only = slice(point, point + 1)
     gained = {m: draws.interval(first(gains(test, only, m))) for m in MEASURES}
-    return Place(value, draws.interval(first(costs(test, only))), gained)
+    gauc = draws.interval(first(gains(test, only, GAUC)))
+    return Place(value, draws.interval(first(costs(test, only))), gained, gauc)
 
 
 def _chosen(validation: Evidence) -> dict[str, int]:

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from easq.study.compare import AFFORDED, Comparison, Row
 from easq.study.curves import BUDGETS
 from easq.study.figures import trade_off
+from easq.study.intervals import Interval
 from easq.study.measures import SUBJECT, as_json
-from easq.study.methods import Method
-from easq.study.page import picture, table, told
+from easq.study.methods import BASE, Method
+from easq.study.page import items, picture, table, told
 from easq.study.report import Findings
-from easq.study.user_sums import ALL, ANSWERS, TOP_Z, TRUTH
+from easq.study.user_sums import ALL, ANSWERS, BEHAVIOUR, GAUC, TOP_Z, TRUTH
 
 TITLES = {
     TRUTH: "true satisfaction, NDCG@5",
@@ -34,7 +35,7 @@ LIMITS = (
 
 def findings(comparison: Comparison, methods: Mapping[str, Method]) -> Findings:
     """What a reader is shown."""
-    blocks = []
+    blocks = [items(_verdicts(comparison, methods)), _base(comparison)]
     for measure, title in TITLES.items():
         figure = trade_off(comparison.curves, methods, measure)
         blocks.append(picture(figure, f"Curves of {title} over behaviour lost"))
@@ -51,11 +52,42 @@ def findings(comparison: Comparison, methods: Mapping[str, Method]) -> Findings:
     )
 
 
+def _verdicts(comparison: Comparison, methods: Mapping[str, Method]) -> list[str]:
+    """The numbers that matter, in sentences."""
+    title = TITLES[TRUTH]
+    said = []
+    for budget in BUDGETS:
+        gained = told(comparison.curves[SUBJECT].gain_at[TRUTH][budget])
+        said.append(f"At {budget:g} % behaviour cost EASQ gains over EMER, in {title}: {gained}.")
+        for name, curve in comparison.curves.items():
+            if name not in (SUBJECT, BASE):
+                lead = curve.ahead[TRUTH][budget]
+                verdict = f"{_standing(lead)} {methods[name].title}"
+                said.append(f"There EASQ {verdict}: {told(lead)}.")
+    return said
+
+
+def _standing(lead: Interval) -> str:
+    if lead.value != lead.value:
+        return "cannot be set against"
+    if lead.low > 0:
+        return "is ahead of"
+    return "is behind" if lead.high < 0 else "cannot be told from"
+
+
+def _base(comparison: Comparison) -> str:
+    titles = {BEHAVIOUR: "behaviour, NDCG@5", GAUC: "long-view GAUC", **TITLES}
+    rows = [[titles[name], told(value, signed=False)] for name, value in comparison.base.items()]
+    return table(["", "EMER"], rows, "Where EMER stands; everything below is against it")
+
+
 def _at_budgets(
     comparison: Comparison, methods: Mapping[str, Method], measure: str, title: str
 ) -> str:
     rows = []
     for name, curve in comparison.curves.items():
+        if name == BASE:
+            continue
         dearest = max(place.cost.value for place in curve.places)
         cells = [told(curve.gain_at[measure][budget]) for budget in BUDGETS]
         ahead = ["" if name == SUBJECT else told(curve.ahead[measure][b]) for b in BUDGETS]
@@ -90,13 +122,14 @@ def _points(comparison: Comparison, methods: Mapping[str, Method]) -> str:
             methods[name].title,
             f"{methods[name].knob} = {place.value:g}" if methods[name].knob else "",
             told(place.cost, 2),
+            told(place.gauc),
             *(told(place.gain[measure]) for measure in TITLES),
         ]
         for name, curve in comparison.curves.items()
         for place in curve.places
     ]
-    head = ["method", "knob", "behaviour lost, %", *(f"gain: {title}" for title in TITLES.values())]
-    return table(head, rows, "Every point of the curves, against EMER")
+    measures = ["behaviour NDCG@5 lost, %", "long-view GAUC", *TITLES.values()]
+    return table(["method", "knob", *measures], rows, "Every point, against EMER")
 
 
 def _metrics(comparison: Comparison) -> dict[str, float]:

