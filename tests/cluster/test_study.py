@@ -13,8 +13,10 @@ from easq.simulate.world import WorldConfig
 from easq.study.methods import METHODS
 from easq.study.plan import Plan
 from easq.study.trial import Split
+from easq.study.variants import PARTS, READINGS, SWEEP
 from easq.tracking_study import EXPERIMENT
 from jobs.compare import compared
+from jobs.paper import written_paper
 
 pytestmark = pytest.mark.ray
 
@@ -52,3 +54,16 @@ def test_a_comparison_writes_its_page_and_resumes(tmp_path):
     compared(PLAN, tmp_path, console, None, None)
     assert f"{len(trials)} trials, {len(trials)} of them done already" in console.export_text()
     assert [path.stat().st_mtime_ns for path in results] == written
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_the_paper_is_an_index_of_four_pages(tmp_path):
+    index = written_paper(PLAN, tmp_path, Console(), None, None)
+    links = re.findall(r'href="([^"#]+)"', index.read_text())
+    assert len(links) == 8
+    assert all((tmp_path / link).is_file() for link in links)
+    sweep = json.loads((tmp_path / "sweep" / "result.json").read_text())
+    assert set(sweep["found"]) == set(SWEEP)
+    ablate = json.loads((tmp_path / "ablate" / "result.json").read_text())
+    assert set(ablate["found"]) == {*PARTS, *READINGS}
