@@ -4,9 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 DATA   ?=
 OUT    ?=
+PRESET ?= quick
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak clean
+.PHONY: help demo paper test check bench soak clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -23,6 +24,9 @@ $(VENV)/installed: pyproject.toml
 
 demo: $(VENV)/installed ## everything on this machine: data, training, MLflow, serving (DATA=path/to/KuaiRand-Pure for real logs)
 	@$(BIN)/easq demo $(if $(DATA),--data "$(DATA)") $(if $(OUT),--out "$(OUT)")
+
+paper: $(VENV)/installed ## the paper's tables and figures in a simulated world (PRESET=evidence for several worlds)
+	@$(BIN)/easq paper --preset "$(PRESET)" $(if $(OUT),--out "$(OUT)")
 
 test: $(VENV)/installed ## the tests, under ten minutes on two cores
 	@$(BIN)/pytest -q -m "not soak and not bench and not ray" -n 2 --dist loadfile --durations=5

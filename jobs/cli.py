@@ -8,15 +8,20 @@ import sys
 import typer
 from rich.console import Console
 
+from jobs.ablate import ablate
 from jobs.calibrate import calibration
+from jobs.compare import compare
+from jobs.convergent import convergent
 from jobs.demo import demo
 from jobs.drain import drain
 from jobs.gate import gate, rollback
 from jobs.import_kuairand import import_kuairand
 from jobs.join import join
+from jobs.paper import paper
 from jobs.problems import sentence
 from jobs.simulate import simulate
 from jobs.status import status
+from jobs.sweep import sweep
 from jobs.train import train
 from jobs.up import up
 from jobs.viewers import viewers
@@ -35,6 +40,11 @@ COMMANDS.command()(train)
 COMMANDS.command()(drain)
 COMMANDS.command()(join)
 COMMANDS.command()(demo)
+COMMANDS.command()(paper)
+COMMANDS.command()(compare)
+COMMANDS.command()(ablate)
+COMMANDS.command()(sweep)
+COMMANDS.command()(convergent)
 COMMANDS.command()(up)
 COMMANDS.command()(status)
 COMMANDS.command()(viewers)

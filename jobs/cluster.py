@@ -20,8 +20,9 @@ LOCAL_ENVIRONMENT = {
 
 
 @contextmanager
-def ray_cluster(cpus: int, dashboard: bool = False) -> Iterator[None]:
-    """The cluster of RAY_ADDRESS, which a submitted job has; else one that is started and stopped.
+def ray_cluster(cpus: int, dashboard: bool = False, address: str | None = None) -> Iterator[None]:
+    """The cluster at `address` or of RAY_ADDRESS, which a submitted job has; else one of its own,
+    started and stopped.
 
     Inside another `ray_cluster` it is that one.
 
@@ -30,8 +31,8 @@ def ray_cluster(cpus: int, dashboard: bool = False) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False, logging_level=logging.WARNING)
+    if address or os.environ.get("RAY_ADDRESS"):
+        ray.init(address, log_to_driver=False, logging_level=logging.WARNING)
         try:
             yield
         finally:

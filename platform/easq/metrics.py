@@ -117,6 +117,20 @@ def percentile(
     return percentiles
 
 
+def chance_in_top(
+    scores: Float[np.ndarray, "n"], group: Int[np.ndarray, "n"], k: int
+) -> Float[np.ndarray, "n"]:
+    """How likely a candidate is among the first k of its list: 1, 0, or a tie's share of places.
+
+    Raises ValueError when a score is not a number.
+    """
+    _refuse_nan(scores)
+    order, _, start, size = _runs(scores, np.unique(group, return_inverse=True)[1])
+    chance = np.empty(len(scores))
+    chance[order] = np.repeat(np.clip((k - start) / size, 0, 1), size)
+    return chance
+
+
 def _refuse_nan(scores: np.ndarray) -> None:
     if np.isnan(scores).any():
         raise ValueError(f"{np.isnan(scores).sum()} of {len(scores)} scores are not a number")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from easq.metrics import auc, hit_rate, ndcg, percentile, rank, reciprocal_rank
+from easq.metrics import auc, chance_in_top, hit_rate, ndcg, percentile, rank, reciprocal_rank
 
 # One list by falling score: relevant at ranks 2, 3 and 5.
 SCORES = np.array([0.9, 0.7, 0.5, 0.3, 0.1])
@@ -185,3 +185,10 @@ def test_equal_places_in_requests_of_different_scale_tie_exactly():
     scores = np.concatenate([np.arange(7.0), 1000 * np.arange(7.0) - 3])
     places = percentile(scores, np.repeat([0, 1], 7))
     assert (places[:7] == places[7:]).all()
+
+
+def test_the_chance_to_be_among_the_first_shares_a_ties_places():
+    scores = np.array([5.0, 1.0, 3.0, 3.0, 3.0, 9.0])
+    group = np.array([1, 1, 1, 1, 1, 2])
+    # First two of list 1: the 5, then one of three; list 2 has fewer than two.
+    assert chance_in_top(scores, group, 2) == pytest.approx([1, 0, 1 / 3, 1 / 3, 1 / 3, 1])

@@ -162,7 +162,7 @@ def load_config(path: Path, changes: dict[str, Any] | None = None) -> TrainConfi
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not TOML: {error}") from error
     for key, value in (changes or {}).items():
-        _put(tree, key.split("."), value)
+        put(tree, key.split("."), value)
     return parse_config(tree, str(path))
 
 
@@ -194,7 +194,8 @@ def absolute_uri(uri: str) -> str:
     return prefix + str(Path(uri.removeprefix(prefix)).expanduser().resolve())
 
 
-def _put(tree: dict[str, Any], keys: list[str], value: object) -> None:
+def put(tree: dict[str, Any], keys: list[str], value: object) -> None:
+    """Set a value in nested tables: (tree, ["optim", "batch"], 512)."""
     *parents, last = keys
     for key in parents:
         tree = tree.setdefault(key, {})

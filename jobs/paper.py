@@ -1,0 +1,51 @@
+"""All of the paper's evidence: comparison, ablation, sweep, convergent validity, and an index.
+
+Usage: easq paper [--preset quick|evidence|paper] [--out DIR] [--address RAY]
+"""
+
+import os
+import time
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from easq.study.index_page import index
+from easq.study.plan import PRESETS, Plan
+from easq.study.report import of_plan
+from jobs.ablate import ablated
+from jobs.cluster import ray_cluster
+from jobs.compare import compared
+from jobs.convergent import converged
+from jobs.study_output import OUT, Address, Out, Size, Tracking, told_problems
+from jobs.sweep import swept
+
+
+def paper(
+    preset: Size = "quick", out: Out = OUT, address: Address = None, tracking: Tracking = None
+) -> None:
+    """Make every table and figure. What was done is not done again, so it can be stopped."""
+    with told_problems() as console:
+        written_paper(PRESETS[preset], out.resolve(), console, address, tracking)
+
+
+def written_paper(
+    plan: Plan, out: Path, console: Console, address: str | None, tracking: str | None
+) -> Path:
+    """Run what is missing and write all pages; returns the index."""
+    started = time.perf_counter()
+    with ray_cluster(cpus=os.cpu_count() or 1, address=address):
+        parts = [
+            part(plan, out, console, address, tracking)
+            for part in (compared, ablated, swept, converged)
+        ]
+    page = out / "index.html"
+    page.write_text(index([part.parent.name for part in parts], of_plan(plan)))
+    minutes = (time.perf_counter() - started) / 60
+    console.rule()
+    console.print(f"all pages: {page}, after {minutes:.1f} minutes")
+    return page
+
+
+if __name__ == "__main__":
+    typer.run(paper)

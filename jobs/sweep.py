@@ -1,0 +1,97 @@
+"""Vary K1, K2, lambda_1 and lambda_2 one at a time, with Ray Tune (the paper's Fig. 6).
+
+Usage: easq sweep [--preset quick|evidence|paper] [--out DIR] [--address RAY]
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+from ray import tune
+from rich.console import Console
+
+from easq.study.plan import PRESETS, Plan
+from easq.study.rankings import SERVED
+from easq.study.report import of_plan
+from easq.study.trial import Trial, is_done, read_sums, run_trial
+from easq.study.variants import COMPARED, SWEEP, judge_variants
+from easq.study.variants_page import sweep as findings
+from jobs.cluster import ray_cluster
+from jobs.study_output import OUT, Address, Out, Size, Tracking, told_problems, written
+from jobs.study_trials import run_trials, same_code
+
+
+def sweep(
+    preset: Size = "quick", out: Out = OUT, address: Address = None, tracking: Tracking = None
+) -> None:
+    """Train EASQ with other numbers of experts and other weights of its losses."""
+    with told_problems() as console:
+        swept(PRESETS[preset], out.resolve(), console, address, tracking)
+
+
+def swept(
+    plan: Plan, out: Path, console: Console, address: str | None, tracking: str | None
+) -> Path:
+    """Run what is missing and write the page; returns it."""
+    console.rule("sweep")
+    run_trials(plan.trials(COMPARED), out, console, address)
+    _tune(plan.trials(SWEEP), out, console, address)
+    page = written(
+        "sweep", of_plan(plan), findings(judge_variants(plan, SWEEP, out)), out, tracking
+    )
+    console.print(f"page: {page}")
+    return page
+
+
+def _tune(trials: Sequence[Trial], out: Path, console: Console, address: str | None) -> None:
+    """A grid of the trials that have no result yet.
+
+    Raises:
+        ValueError: trials failed; the others have finished.
+    """
+    missing = [trial for trial in trials if not is_done(trial, out)]
+    console.print(f"{len(trials)} trials, {len(trials) - len(missing)} of them done already")
+    if not missing:
+        return
+    by_key = {trial.key: trial for trial in missing}
+    with ray_cluster(cpus=os.cpu_count() or 1, address=address):
+        results = tune.Tuner(
+            tune.with_resources(tune.with_parameters(_trial, trials=by_key, out=out), {"cpu": 1}),
+            param_space={"key": tune.grid_search(list(by_key))},
+            tune_config=tune.TuneConfig(metric="truth_ndcg_5", mode="max"),
+            run_config=tune.RunConfig(
+                name="sweep",
+                storage_path=str(out / "tune"),
+                verbose=0,
+                callbacks=[_Told(len(missing))],
+            ),
+        ).fit()
+    if results.num_errors:
+        raise ValueError(
+            f"{results.num_errors} of {len(missing)} trials failed: {results.errors[0]}. The "
+            "others have finished; the same command tries these again"
+        )
+
+
+def _trial(config: dict[str, str], trials: dict[str, Trial], out: Path) -> None:
+    trial = trials[config["key"]]
+    same_code(trial, config["key"])
+    run_trial(trial, out)
+    tune.report(read_sums(trial, out).means()[SERVED])
+
+
+class _Told(tune.Callback):
+    """A line a trial. Tune pickles it, so it holds no console."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done = total, 0
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.done += 1
+        typer.echo(f"{self.done}/{self.total}  {trial.config['key']}")
+
+
+if __name__ == "__main__":
+    typer.run(sweep)

@@ -1,0 +1,122 @@
+"""What a comparison found: Table 1, the trade-off curves, and one number a method and budget."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from easq.study.curves import BUDGETS
+from easq.study.evidence import Evidence, evidence
+from easq.study.intervals import Draws, Interval, draw
+from easq.study.measures import (
+    MEASURES,
+    SUBJECT,
+    ahead,
+    costs,
+    first,
+    gains,
+    improvement,
+    mean_of,
+    reached,
+)
+from easq.study.methods import Method
+from easq.study.plan import Plan
+from easq.study.user_sums import ALL, ANSWERS, BEHAVIOUR, GAUC, METRICS
+
+AFFORDED = BUDGETS[-1]
+"""A knob is chosen among the values that cost at most so much behaviour, in % (validation days)."""
+
+
+class Place(NamedTuple):
+    """A point of a curve."""
+
+    value: float  # of the knob
+    cost: Interval  # % of EMER's behaviour NDCG@5
+    gain: dict[str, Interval]  # over EMER, of each of MEASURES
+    gauc: Interval  # long-view GAUC less EMER's
+
+
+class Curve(NamedTuple):
+    """A method's points, and what it gains within a budget of behaviour."""
+
+    places: list[Place]
+    gain_at: dict[str, dict[float, Interval]]  # measure -> budget in % -> gain over EMER
+    ahead: dict[str, dict[float, Interval]]  # measure -> budget -> gain of EASQ less the method's
+
+
+class Row(NamedTuple):
+    """A method in Table 1, at the value of its knob that the validation days chose."""
+
+    value: float
+    columns: dict[str, Interval]  # of ANSWERS
+    improvement: Interval | None  # of EASQ over it in %, mean of the six relative gains
+
+
+class Comparison(NamedTuple):
+    """Everything found."""
+
+    base: dict[str, Interval]  # EMER's behaviour, GAUC and satisfaction
+    curves: dict[str, Curve]
+    tables: dict[str, dict[str, Row]]  # scenario -> method
+
+
+def compare(plan: Plan, methods: Mapping[str, Method], out: Path) -> Comparison:
+    """Read finished trials and judge. Raises FileNotFoundError where one has not finished."""
+    test = evidence(plan, methods, out, "test", ALL)
+    draws = draw(test.worlds)
+    curves = {name: curve(test, draws, name, method.values) for name, method in methods.items()}
+    levels = (BEHAVIOUR, GAUC, *MEASURES)
+    base = {name: draws.interval(mean_of(test.base, name)) for name in levels}
+    chosen = _chosen(evidence(plan, methods, out, "validation", ALL))
+    contenders = {name: m for name, m in methods.items() if not m.is_ceiling}
+    tables = {
+        scenario: _table(evidence(plan, methods, out, "test", scenario), contenders, chosen)
+        for scenario in (ALL, *plan.scenarios)
+    }
+    return Comparison(base, curves, tables)
+
+
+def curve(test: Evidence, draws: Draws, name: str, values: tuple[float, ...]) -> Curve:
+    """A method's curve and what it reaches."""
+    start = test.places[name].start
+    places = [place(test, draws, start + i, value) for i, value in enumerate(values)]
+    at = {m: {b: draws.interval(reached(test, name, m, b)) for b in BUDGETS} for m in MEASURES}
+    lead = {m: {b: draws.interval(ahead(test, name, m, b)) for b in BUDGETS} for m in MEASURES}
+    return Curve(places, at, lead)
+
+
+def place(test: Evidence, draws: Draws, point: int, value: float) -> Place:
+    """One point against EMER."""
+    only = slice(point, point + 1)
+    gained = {m: draws.interval(first(gains(test, only, m))) for m in MEASURES}
+    gauc = draws.interval(first(gains(test, only, GAUC)))
+    return Place(value, draws.interval(first(costs(test, only))), gained, gauc)
+
+
+def _chosen(validation: Evidence) -> dict[str, int]:
+    """Which value of each knob: the most answer NDCG@5 among the affordable, else the cheapest."""
+    means = draw(validation.worlds, n=1).observed
+    chosen = {}
+    for name, points in validation.places.items():
+        cost = costs(validation, points)(means)
+        answers = means[:, points, METRICS.index(ANSWERS[0])].mean(0)
+        affordable = cost <= AFFORDED
+        best = np.where(affordable, answers, -np.inf).argmax()
+        chosen[name] = int(best if affordable.any() else cost.argmin())
+    return chosen
+
+
+def _table(
+    test: Evidence, methods: Mapping[str, Method], chosen: Mapping[str, int]
+) -> dict[str, Row]:
+    draws = draw(test.worlds)
+    at = {name: test.places[name].start + chosen[name] for name in methods}
+    return {
+        name: Row(
+            method.values[chosen[name]],
+            {column: draws.interval(mean_of(at[name], column)) for column in ANSWERS},
+            None if name == SUBJECT else draws.interval(improvement(at[SUBJECT], at[name])),
+        )
+        for name, method in methods.items()
+    }

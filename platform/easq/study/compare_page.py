@@ -1,0 +1,143 @@
+"""The page of a comparison."""
+
+from collections.abc import Mapping
+
+from easq.study.compare import AFFORDED, Comparison, Row
+from easq.study.curves import BUDGETS
+from easq.study.figures import trade_off
+from easq.study.intervals import Interval
+from easq.study.measures import SUBJECT, as_json
+from easq.study.methods import BASE, Method
+from easq.study.page import items, picture, table, told
+from easq.study.report import Findings
+from easq.study.user_sums import ALL, ANSWERS, BEHAVIOUR, GAUC, TOP_Z, TRUTH
+
+TITLES = {
+    TRUTH: "true satisfaction, NDCG@5",
+    TOP_Z: "mean true satisfaction z of the videos that would be shown",
+    ANSWERS[0]: "held-out answers, NDCG@5",
+}
+COLUMNS = ("NDCG@5", "NDCG@10", "HR@1", "HR@5", "HR@10", "MRR")
+ASKED = (
+    "Do questionnaires make a ranking more satisfying than one that learns from behaviour alone "
+    "(EMER), and what does that cost in behaviour? Methods differ in how much they trade, so they "
+    "are compared where they cost the same: each method's knob makes a curve of satisfaction "
+    "gained over behaviour lost, and is read at 1 % and at 3 % of behaviour NDCG@5."
+)
+LIMITS = (
+    "Behaviour is judged on what another ranker showed; what viewers would have done with these "
+    "rankings is for an A/B test.",
+    "Where a curve does not reach a cost with the values tried, it has no number there. "
+    "Between the values a curve is taken as straight.",
+    "Table 1 uses answers of viewers who chose to answer; no correction is made for who they are.",
+)
+
+
+def findings(comparison: Comparison, methods: Mapping[str, Method]) -> Findings:
+    """What a reader is shown."""
+    blocks = [items(_verdicts(comparison, methods)), _base(comparison)]
+    for measure, title in TITLES.items():
+        figure = trade_off(comparison.curves, methods, measure)
+        blocks.append(picture(figure, f"Curves of {title} over behaviour lost"))
+        blocks.append(_at_budgets(comparison, methods, measure, title))
+    blocks += [_table_1(rows, methods, scenario) for scenario, rows in comparison.tables.items()]
+    blocks.append(_points(comparison, methods))
+    return Findings(
+        "EASQ and its rivals at equal behaviour",
+        ASKED,
+        blocks,
+        LIMITS,
+        as_json(comparison),
+        _metrics(comparison),
+    )
+
+
+def _verdicts(comparison: Comparison, methods: Mapping[str, Method]) -> list[str]:
+    """The numbers that matter, in sentences."""
+    title = TITLES[TRUTH]
+    said = []
+    for budget in BUDGETS:
+        gained = told(comparison.curves[SUBJECT].gain_at[TRUTH][budget])
+        said.append(f"At {budget:g} % behaviour cost EASQ gains over EMER, in {title}: {gained}.")
+        for name, curve in comparison.curves.items():
+            if name not in (SUBJECT, BASE):
+                lead = curve.ahead[TRUTH][budget]
+                verdict = f"{_standing(lead)} {methods[name].title}"
+                said.append(f"There EASQ {verdict}: {told(lead)}.")
+    return said
+
+
+def _standing(lead: Interval) -> str:
+    if lead.value != lead.value:
+        return "cannot be set against"
+    if lead.low > 0:
+        return "is ahead of"
+    return "is behind" if lead.high < 0 else "cannot be told from"
+
+
+def _base(comparison: Comparison) -> str:
+    titles = {BEHAVIOUR: "behaviour, NDCG@5", GAUC: "long-view GAUC", **TITLES}
+    rows = [[titles[name], told(value, signed=False)] for name, value in comparison.base.items()]
+    return table(["", "EMER"], rows, "Where EMER stands; everything below is against it")
+
+
+def _at_budgets(
+    comparison: Comparison, methods: Mapping[str, Method], measure: str, title: str
+) -> str:
+    rows = []
+    for name, curve in comparison.curves.items():
+        if name == BASE:
+            continue
+        dearest = max(place.cost.value for place in curve.places)
+        cells = [told(curve.gain_at[measure][budget]) for budget in BUDGETS]
+        ahead = ["" if name == SUBJECT else told(curve.ahead[measure][b]) for b in BUDGETS]
+        rows.append([methods[name].title, *cells, *ahead, f"{dearest:.2f} %"])
+    head = [f"gain at {b:g} % cost" for b in BUDGETS] + [f"EASQ ahead at {b:g} %" for b in BUDGETS]
+    return table(["method", *head, "dearest value tried"], rows, f"Gain over EMER: {title}")
+
+
+def _table_1(rows: Mapping[str, Row], methods: Mapping[str, Method], scenario: str) -> str:
+    lines = [
+        [
+            methods[name].title,
+            f"{row.value:g}" if methods[name].knob else "",
+            *(told(interval, signed=False) for interval in row.columns.values()),
+            "" if row.improvement is None else told(row.improvement, 2),
+        ]
+        for name, row in rows.items()
+    ]
+    where = "all scenarios" if scenario == ALL else f"scenario {scenario}"
+    return table(
+        ["method", "knob", *COLUMNS, "EASQ better by, %"],
+        lines,
+        f"Held-out answers, {where} (as the paper's Table 1). Knobs as chosen on validation days: "
+        f"most answer NDCG@5 at a cost of at most {AFFORDED:g} %. The last column is the mean of "
+        "the six relative gains.",
+    )
+
+
+def _points(comparison: Comparison, methods: Mapping[str, Method]) -> str:
+    rows = [
+        [
+            methods[name].title,
+            f"{methods[name].knob} = {place.value:g}" if methods[name].knob else "",
+            told(place.cost, 2),
+            told(place.gauc),
+            *(told(place.gain[measure]) for measure in TITLES),
+        ]
+        for name, curve in comparison.curves.items()
+        for place in curve.places
+    ]
+    measures = ["behaviour NDCG@5 lost, %", "long-view GAUC", *TITLES.values()]
+    return table(["method", "knob", *measures], rows, "Every point, against EMER")
+
+
+def _metrics(comparison: Comparison) -> dict[str, float]:
+    """What is a number, by names that MLflow takes."""
+    return {
+        f"{name}/{measure}/gain_at_{budget:g}": interval.value
+        for name, curve in comparison.curves.items()
+        for measure, of_budget in curve.gain_at.items()
+        for budget, interval in of_budget.items()
+        if interval.value == interval.value
+    }

@@ -1,0 +1,32 @@
+"""The first page of a study: what there is to read."""
+
+from collections.abc import Sequence
+from html import escape
+
+from easq.study.page import code, items, page
+from easq.study.report import Origin
+
+PARTS = {
+    "compare": "EASQ and its rivals at equal behaviour: Table 1, trade-off curves, ceilings",
+    "ablate": "What each part of EASQ adds, and the readings of Eq. 16: Fig. 5",
+    "sweep": "How sensitive EASQ is to its settings: Fig. 6",
+    "convergent": "Do answers agree with behaviour: Fig. 3",
+}
+
+
+def index(names: Sequence[str], origin: Origin) -> str:
+    """HTML with a link to each part's page and numbers."""
+    links = [
+        f'<li><a href="{name}/index.html">{escape(PARTS[name])}</a> '
+        f'(<a href="{name}/result.json">numbers</a>)</li>'
+        for name in names
+    ]
+    facts = "\n".join(f"{key:15} {value}" for key, value in origin.facts.items())
+    return page(
+        "The evidence for EASQ",
+        [
+            ("Pages", [f"<ul>{''.join(links)}</ul>"]),
+            ("What was run", [code(facts)]),
+            ("What it cannot say", [items(origin.limits)]),
+        ],
+    )

@@ -1,0 +1,92 @@
+"""The statistics of a study, of arrays of means [..., replicate, point, metric]."""
+
+from typing import Any
+
+import numpy as np
+
+from easq.study.curves import cost_percent, from_base, gain, gain_at
+from easq.study.evidence import Evidence
+from easq.study.intervals import Statistic
+from easq.study.user_sums import ANSWERS, BEHAVIOUR, METRICS, TOP_Z, TRUTH
+
+MEASURES = (TRUTH, TOP_Z, ANSWERS[0])
+"""Satisfaction: NDCG@5 of the truth, mean z of what would be shown, NDCG@5 of answers."""
+SUBJECT = "easq"
+"""Whose curve the others are compared with."""
+
+
+def mean_of(point: int, name: str) -> Statistic:
+    """A metric at a point, over replicates."""
+    m = METRICS.index(name)
+    return lambda means: means[..., point, m].mean(-1)
+
+
+def costs(of: Evidence, points: slice) -> Statistic:
+    """Behaviour lost in % at each of some points, [..., point]."""
+    b = METRICS.index(BEHAVIOUR)
+    return lambda means: cost_percent(means[..., points, b], means[..., of.base, b])
+
+
+def gains(of: Evidence, points: slice, measure: str) -> Statistic:
+    """Satisfaction gained at each of some points, [..., point]."""
+    m = METRICS.index(measure)
+    return lambda means: gain(means[..., points, m], means[..., of.base, m])
+
+
+def first(statistic: Statistic) -> Statistic:
+    """Of a statistic of several points, the first's."""
+    return lambda means: statistic(means)[..., 0]
+
+
+def reached(of: Evidence, name: str, measure: str, budget: float) -> Statistic:
+    """Gain of a method's curve where it costs `budget` %."""
+    cost, gained = costs(of, of.places[name]), gains(of, of.places[name], measure)
+    return lambda means: gain_at(from_base(cost(means)), from_base(gained(means)), budget)
+
+
+def ahead(of: Evidence, name: str, measure: str, budget: float) -> Statistic:
+    """Gain of EASQ's curve less that of a method's, both at `budget` %."""
+    subject, other = (reached(of, n, measure, budget) for n in (SUBJECT, name))
+    return lambda means: subject(means) - other(means)
+
+
+def above_curve(of: Evidence, name: str, measure: str) -> Statistic:
+    """Gain of a method's only point less that of EASQ's curve at the cost of that point.
+
+    A point that costs less than nothing is compared with EMER.
+    """
+    point, curve = of.places[name], of.places[SUBJECT]
+    cost, gained = first(costs(of, point)), first(gains(of, point, measure))
+    of_cost, of_gain = costs(of, curve), gains(of, curve, measure)
+
+    def statistic(means: np.ndarray) -> np.ndarray:
+        at_cost = np.maximum(cost(means), 0)
+        curve_gain = gain_at(from_base(of_cost(means)), from_base(of_gain(means)), at_cost)
+        return gained(means) - curve_gain
+
+    return statistic
+
+
+def improvement(subject: int, other: int) -> Statistic:
+    """Unweighted mean of the relative gains in the six columns, in % (EASQ §5.2)."""
+    columns = [METRICS.index(name) for name in ANSWERS]
+
+    def statistic(means: np.ndarray) -> np.ndarray:
+        a, b = (means[..., point, :][..., columns].mean(-2) for point in (subject, other))
+        relative = np.divide(a, b, out=np.full(np.shape(a), np.nan), where=b != 0)
+        return 100 * (relative - 1).mean(-1)
+
+    return statistic
+
+
+def as_json(found: Any) -> Any:
+    """Records and intervals as JSON; what is not a number is null."""
+    if (fields := getattr(found, "_fields", None)) is not None:
+        return {name: as_json(value) for name, value in zip(fields, found, strict=True)}
+    if isinstance(found, dict):
+        return {str(name): as_json(value) for name, value in found.items()}
+    if isinstance(found, list | tuple):
+        return [as_json(value) for value in found]
+    if isinstance(found, float) and not np.isfinite(found):
+        return None
+    return found

@@ -1,0 +1,59 @@
+"""The compared methods: what each changes in TrainConfig, and the knob that makes its curve."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from easq.simulate.answers import Pace
+from easq.study.rankings import GAMMAS, SERVED, blend, oracle
+
+ALIGNMENT = "loss.alignment"
+LAMBDA_2 = (0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+class Point(NamedTuple):
+    """One place on a method's curve: what to train, and which of its rankings to judge."""
+
+    value: float
+    settings: Mapping[str, Any]
+    ranking: str
+    questionnaire: Pace | None
+
+
+class Method(NamedTuple):
+    """A way to rank, with one knob that trades behaviour for satisfaction."""
+
+    title: str
+    settings: Mapping[str, Any]  # dotted keys of TrainConfig
+    knob: str = ""  # a dotted key, GAMMA or GAMMA_TRUTH; "": a point without a knob
+    values: tuple[float, ...] = (0.0,)
+    questionnaire: Pace | None = None  # another pace of answers than the world's
+    is_ceiling: bool = False  # knows what no method can know
+
+    def points(self) -> list[Point]:
+        """In the order of the knob."""
+        return [self._point(value) for value in self.values]
+
+    def _point(self, value: float) -> Point:
+        if self.knob == GAMMA:
+            return Point(value, self.settings, blend(value), self.questionnaire)
+        if self.knob == GAMMA_TRUTH:
+            return Point(value, self.settings, oracle(value), self.questionnaire)
+        trained = {**self.settings, self.knob: value} if self.knob else self.settings
+        return Point(value, trained, SERVED, self.questionnaire)
+
+
+GAMMA, GAMMA_TRUTH = "gamma", "gamma of the truth"
+BASE = "emer"
+"""What every cost and gain is measured against, in the same world and from the same weights."""
+
+METHODS: dict[str, Method] = {
+    BASE: Method("EMER", {"model.method": "emer"}),
+    "easq": Method("EASQ", {"model.method": "easq"}, ALIGNMENT, LAMBDA_2),
+    "easq_without_dpo": Method("EASQ without DPO", {"model.method": "easq", ALIGNMENT: 0.0}),
+    "blend": Method(
+        "blend ŷ + γ ŝ, no DPO", {"model.method": "easq", ALIGNMENT: 0.0}, GAMMA, GAMMAS
+    ),
+    "oracle": Method(
+        "EMER + γ truth", {"model.method": "emer"}, GAMMA_TRUTH, GAMMAS, is_ceiling=True
+    ),
+}

@@ -1,0 +1,121 @@
+"""A trial is a function of what its key names, sees no future, and is never run twice."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from easq.events import BEHAVIOURS, Answer
+from easq.history import History, Window
+from easq.simulate.columns import lists
+from easq.simulate.generate import write_simulation
+from easq.simulate.simulation import SimulationConfig
+from easq.simulate.traffic import TrafficConfig
+from easq.simulate.world import WorldConfig
+from easq.study.prequential import Judged, prequential
+from easq.study.trial import Split, Trial, is_done, read_sums, run_trial
+from easq.study.user_sums import ALL, METRICS
+
+WORLD = SimulationConfig(
+    seed=3,
+    world=WorldConfig(users=30, items=60, authors=10),
+    traffic=TrafficConfig(requests=320, days=4),
+)
+SETTINGS = {"model.width": 8, "model.heads": 1, "data.window": 40, "optim.batch": 20}
+TRIAL = Trial(
+    simulation=WORLD, split=Split(warm_days=1, validation_days=1), seed=0, settings=SETTINGS
+)
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> History:
+    return write_simulation(tmp_path_factory.mktemp("world") / "history", WORLD)
+
+
+def poisoned(table: pa.Table) -> pa.Table:
+    """Every label turned round: who liked did not, who was satisfied was not."""
+    for name in (f"behaviour.{b}" for b in BEHAVIOURS):
+        column = table.column(name).combine_chunks()
+        turned = ~column.flatten().to_numpy(zero_copy_only=False)
+        values = lists(turned, column.value_lengths().to_numpy(), pa.bool_())
+        index = table.schema.get_field_index(name)
+        table = table.set_column(index, table.schema.field(index), values)
+    column = table.column("answer").combine_chunks()
+    given = column.flatten().to_numpy()
+    turned = np.where(given == Answer.NONE, Answer.SATISFIED, Answer.DISSATISFIED).astype(np.int8)
+    index = table.schema.get_field_index("answer")
+    values = lists(turned, column.value_lengths().to_numpy(), pa.int8())
+    return table.set_column(index, table.schema.field(index), values)
+
+
+def scores(history: History, poison_from: str) -> Judged:
+    def read(window: Window) -> pa.Table:
+        table = history.read(window)
+        return poisoned(table) if window.day >= poison_from else table
+
+    torch.set_num_threads(1)
+    return prequential(TRIAL.config(history.root), history, ["test"] * 4, read)
+
+
+def test_scores_of_a_day_know_nothing_of_the_labels_after_it(history):
+    days = history.description.days
+    clean, poisoned_later = scores(history, "never"), scores(history, days[2].day)
+    requests = days[0].requests + days[1].requests
+    first_window = requests + min(40, days[2].requests)
+    lengths = clean.samples.column("item_id").combine_chunks().value_lengths().to_numpy()
+    known, after = lengths[:requests].sum(), lengths[:first_window].sum()
+    for path in ("main", "satisfaction"):
+        before, then = getattr(clean, path), getattr(poisoned_later, path)
+        np.testing.assert_array_equal(before[:after], then[:after])
+        assert known < after
+        assert (before[after:] != then[after:]).mean() > 0.9
+
+
+def test_a_finished_trial_is_not_run_again_and_a_lost_one_comes_out_the_same(tmp_path):
+    assert not is_done(TRIAL, tmp_path)
+    key = run_trial(TRIAL, tmp_path)
+    files = sorted((tmp_path / "trials" / key).iterdir())
+    written = [(file.read_bytes(), file.stat().st_mtime_ns) for file in files]
+    first = read_sums(TRIAL, tmp_path)
+    run_trial(TRIAL, tmp_path)
+    assert [(file.read_bytes(), file.stat().st_mtime_ns) for file in files] == written
+    (tmp_path / "trials" / key / "result.json").unlink()
+    assert not is_done(TRIAL, tmp_path)
+    run_trial(TRIAL, tmp_path)
+    np.testing.assert_array_equal(read_sums(TRIAL, tmp_path).table, first.table)
+
+
+def test_only_the_days_after_warming_up_are_judged(tmp_path):
+    run_trial(TRIAL, tmp_path)
+    days = History.open(tmp_path / "worlds" / TRIAL.world_key).description.days
+    sums = read_sums(TRIAL, tmp_path)
+    every_request = METRICS.index("truth_top_z")
+    judged = [sums.select("served", p, ALL)[every_request, 1].sum() for p in ("validation", "test")]
+    assert judged == [days[1].requests, days[2].requests + days[3].requests]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"split": Split(warm_days=2, validation_days=1)},
+        {"simulation": WORLD.model_copy(update={"seed": 4})},
+        {"settings": {**SETTINGS, "loss.alignment": 3.0}},
+        {"settings": {**SETTINGS, "data.window": 41}},
+    ],
+)
+def test_whatever_decides_the_result_is_in_the_key(change):
+    assert TRIAL.model_copy(update=change).key != TRIAL.key
+
+
+def test_settings_that_say_the_same_are_one_trial():
+    same = TRIAL.model_copy(update={"settings": {**SETTINGS, "loss.alignment": 2.0}})
+    assert same.key == TRIAL.key
+    assert Path(TRIAL.key).name.startswith("easq-world3-seed0-")
+
+
+def test_a_split_without_test_days_is_refused():
+    with pytest.raises(ValueError, match="none to test on"):
+        Trial(simulation=WORLD, split=Split(warm_days=3, validation_days=1), seed=0, settings={})
