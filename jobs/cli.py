@@ -13,6 +13,7 @@ from jobs.drain import drain
 from jobs.gate import gate, rollback
 from jobs.import_kuairand import import_kuairand
 from jobs.join import join
+from jobs.peers import peers
 from jobs.problems import sentence
 from jobs.simulate import simulate
 from jobs.status import status
@@ -33,6 +34,7 @@ COMMANDS.command()(train)
 COMMANDS.command()(drain)
 COMMANDS.command()(join)
 COMMANDS.command()(demo)
+COMMANDS.command()(peers)
 COMMANDS.command()(up)
 COMMANDS.command()(status)
 COMMANDS.command()(viewers)
