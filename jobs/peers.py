@@ -11,7 +11,6 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import torch
 import typer
 from rich.console import Console
 from rich.progress import Progress
@@ -106,7 +105,6 @@ def _flat(history: History) -> Flat:
 def _peers(log: Log, folder: Path, seeds: int) -> Scores:
     """Each peer taught what viewers did, and what they answered."""
     folder.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(os.cpu_count() or 1)
     flat = log.truth.flat
     examples = Examples.of(log.history.description.features, flat)
     targets = {

@@ -53,7 +53,9 @@ def test_each_question_by_hand(truth):
 
 
 def test_a_gain_is_a_difference_of_means_over_seeds(truth):
-    good, bad = (lists_of(truth, np.array(s))["hidden like"] for s in ([0, 3, 1, 2], [0, 1, 3, 2]))
+    good, bad = (
+        lists_of(truth, np.array(s, float))["hidden like"] for s in ([0, 3, 1, 2], [0, 1, 3, 2])
+    )
     assert gain([good, bad], [bad, bad], truth.flat).mean == 0.5
 
 
