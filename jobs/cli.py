@@ -18,6 +18,7 @@ from jobs.gate import gate, rollback
 from jobs.import_kuairand import import_kuairand
 from jobs.join import join
 from jobs.paper import paper
+from jobs.peers import peers
 from jobs.problems import sentence
 from jobs.simulate import simulate
 from jobs.status import status
@@ -45,6 +46,7 @@ COMMANDS.command()(compare)
 COMMANDS.command()(ablate)
 COMMANDS.command()(sweep)
 COMMANDS.command()(convergent)
+COMMANDS.command()(peers)
 COMMANDS.command()(up)
 COMMANDS.command()(status)
 COMMANDS.command()(viewers)

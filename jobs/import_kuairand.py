@@ -1,6 +1,6 @@
 """Import the public KuaiRand files as samples.
 
-Usage: easq import kuairand DIR [--out FOLDER] [--lists user-day|last20]
+Usage: easq import kuairand DIR [--out FOLDER] [--lists user-day|last20] [--revealed SHARE]
 """
 
 from pathlib import Path
@@ -25,6 +25,9 @@ def import_kuairand(
     ] = Lists.USER_DAY,
     max_rows: Annotated[int, typer.Option(min=1, help="Most embedding rows of one feature.")] = 1
     << 20,
+    revealed: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of likes and hates that become answers.")
+    ] = 1.0,
 ) -> None:
     """Read the standard logs of KuaiRand-Pure or -1K; write samples by local day."""
     console = Console(soft_wrap=True, markup=False)
@@ -32,7 +35,7 @@ def import_kuairand(
     check_replaceable(out.resolve())
     for path in (*files.logs, files.users, files.videos):
         console.print(f"reading {path.name} ({path.stat().st_size / 1e6:.1f} MB)")
-    imported = import_files(files, lists, max_rows)
+    imported = import_files(files, lists, max_rows, revealed)
     history = write_history(
         out,
         imported.name,

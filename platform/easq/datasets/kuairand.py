@@ -30,6 +30,7 @@ from easq.datasets.kuairand_past import (
     log1p_tenth,
     user_past,
 )
+from easq.datasets.kuairand_reveal import is_revealed
 from easq.events import BEHAVIOURS, Answer
 from easq.features import FeatureSpec
 from easq.history import Source, sha256_of
@@ -58,11 +59,12 @@ class Imported(NamedTuple):
     rejected: pa.Table
 
 
-def import_files(files: Files, lists: Lists, max_rows: int) -> Imported:
+def import_files(files: Files, lists: Lists, max_rows: int, revealed: float = 1.0) -> Imported:
     """Read one KuaiRand data set into samples with at most `max_rows` embedding rows an id.
 
     A list of `Lists.LAST20` can span days, and counts to the day of its first row: train on
-    such lists, but evaluate through time on user-days. Raises ValueError where a file is
+    such lists, but evaluate through time on user-days. Of the likes and hates the share
+    `revealed` are answers; the others are in no column. Raises ValueError where a file is
     damaged, lacks a column or holds no good row.
     """
     logs = [read_text(path, LOG_COLUMNS, quoted=False) for path in files.logs]
@@ -73,7 +75,7 @@ def import_files(files: Files, lists: Lists, max_rows: int) -> Imported:
     requests = cut(log["user_id"], log["time_ms"], lists)
     about_videos = videos.of(log["video_id"])
     columns = {
-        **_as_it_turned_out(log, requests),
+        **_as_it_turned_out(log, requests, is_revealed(log, revealed)),
         **_users(users.of(log["user_id"][requests.first])),
         **user_past(log, requests),
         **_items(log, about_videos),
@@ -84,14 +86,16 @@ def import_files(files: Files, lists: Lists, max_rows: int) -> Imported:
         f"kuairand-{files.variant}",
         spec,
         _samples(columns, spec, requests),
-        [_source(text, lists) for text in (*logs, user_text, video_text)],
+        [_source(text, lists, revealed) for text in (*logs, user_text, video_text)],
         pa.concat_tables([rejected, users.rejected, videos.rejected]),
     )
 
 
-def _as_it_turned_out(log: dict[str, np.ndarray], requests: Requests) -> dict[str, np.ndarray]:
+def _as_it_turned_out(
+    log: dict[str, np.ndarray], requests: Requests, revealed: np.ndarray
+) -> dict[str, np.ndarray]:
     """Ids, times, behaviours and answers: request columns [R], item columns [N]."""
-    liked, hated = log["is_like"] == 1, log["is_hate"] == 1
+    liked, hated = ((log[name] == 1) & revealed for name in ("is_like", "is_hate"))
     nothing = np.zeros(len(liked), dtype=bool)
     behaviours = {name: log[column] == 1 for name, column in BEHAVIOUR_COLUMNS.items()}
     tabs = np.array([f"tab{i}" for i in range(TABS)])
@@ -170,10 +174,10 @@ def _samples(columns: dict[str, np.ndarray], spec: FeatureSpec, requests: Reques
     return pa.table(arrays, schema=schema)
 
 
-def _source(text: Text, lists: Lists) -> Source:
+def _source(text: Text, lists: Lists, revealed: float) -> Source:
     return Source(
         name=text.path.name,
         rows=text.num_lines,
         sha256=sha256_of(text.path),
-        parameters=f"lists={lists}",
+        parameters=f"lists={lists} revealed={revealed:g}",
     )

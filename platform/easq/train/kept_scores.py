@@ -5,6 +5,7 @@ RUN/scores/window-000012/rank-0-of-2.parquet: a row a candidate, in the order of
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -41,8 +42,8 @@ def _remove_others(folder: Path) -> None:
             file.unlink()
 
 
-def kept_scores(run_folder: Path) -> np.ndarray:
-    """y-hat of every candidate of the history, in its order.
+def kept_scores(run_folder: Path, path: Literal["main", "satisfaction"] = "main") -> np.ndarray:
+    """y-hat (or s-hat) of every candidate of the history, in its order.
 
     Raises:
         ValueError: a window lacks the scores of a worker, or has those of several trainings.
@@ -50,13 +51,13 @@ def kept_scores(run_folder: Path) -> np.ndarray:
     folders = sorted(run_folder.glob("scores/window-*"))
     if not folders:
         raise ValueError(f"{run_folder} keeps no scores; train with run.keep_scores = true")
-    return np.concatenate([_window_scores(folder) for folder in folders])
+    return np.concatenate([_window_scores(folder, path) for folder in folders])
 
 
-def _window_scores(folder: Path) -> np.ndarray:
+def _window_scores(folder: Path, path: str) -> np.ndarray:
     """Request i of a window is request i // world of rank i mod world (share.py)."""
     files = _one_set(folder)
-    parts = [pq.read_table(file, columns=["request_id", "main"]) for file in files]
+    parts = [pq.read_table(file, columns=["request_id", path]) for file in files]
     numbers = [_request_numbers(part.column("request_id")) for part in parts]
     counts = [number[-1] + 1 if len(number) else 0 for number in numbers]
     if counts != [len(range(r, sum(counts), len(files))) for r in range(len(files))]:
@@ -66,7 +67,7 @@ def _window_scores(folder: Path) -> np.ndarray:
         )
     requests = [number * len(files) + r for r, number in enumerate(numbers)]
     order = np.argsort(np.concatenate(requests), kind="stable")
-    return np.concatenate([part.column("main").to_numpy() for part in parts])[order]
+    return np.concatenate([part.column(path).to_numpy() for part in parts])[order]
 
 
 def _one_set(folder: Path) -> list[Path]:
