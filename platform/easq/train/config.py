@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from easq.losses import Space
 from easq.model.config import ModelConfig
 from easq.pairs import PairsConfig
+from easq.policy_space import Space
 from easq.samples import BehaviourOrder
 
 
@@ -33,6 +33,11 @@ class DataSection(Section):
     """A folder made by `easq import` or `easq simulate`."""
     window: Literal["day"] | Annotated[int, Field(ge=1, strict=True)] = 4096
     """Requests a window: scored first, then learnt from. `day`: a whole local day."""
+
+    @property
+    def max_requests(self) -> int | None:
+        """Of a window; None: whole local days."""
+        return None if self.window == "day" else self.window
 
 
 class LossSection(Section):
@@ -64,6 +69,10 @@ Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?
 """Value of a label of a Ray node: `ray start --labels role=training`."""
 
 
+READ_CPUS = 0.25
+"""CPU slots of a worker's read task, which mostly waits for the worker."""
+
+
 class WorkersSection(Section):
     num: int = Field(default=1, ge=1)
     threads: int = Field(default=1, ge=1)
@@ -74,6 +83,11 @@ class WorkersSection(Section):
     """How often a failed worker group is started again; -1: for ever."""
     labels: dict[str, Label] = {}
     """Workers and their readers run on nodes that Ray was started on with these labels."""
+
+    @property
+    def cpus(self) -> float:
+        """CPU slots of all workers and their read tasks."""
+        return self.num * (self.threads + READ_CPUS)
 
     @model_validator(mode="after")
     def _check(self) -> "WorkersSection":
