@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from jobs.session import end_session
 
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 30.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 SETTLED_SECONDS = 60.0
 """A process that lived so long has recovered: its next pause is the first again."""
 

@@ -1,8 +1,11 @@
 """What Ray Train runs on each worker: a run's work, fed by this worker's dataset."""
 
+import time
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
+import ray
 import ray.train
 import torch
 from ray.data import Datasource
@@ -16,6 +19,10 @@ from easq.train.position import Position
 from easq.train.run_folder import Claim, run_folder
 from easq.train.tail import Stretch
 from easq.train.work import Work
+
+SPARES_AFTER_SECONDS = 10.0
+"""A group that has just started has more urgent work for its cores."""
+SPARE_START_SECONDS = 10.0
 
 
 def train_on_stream(job: dict[str, Any]) -> None:
@@ -31,9 +38,25 @@ def train_on_stream(job: dict[str, Any]) -> None:
     work = Work(own, device, _report)
     windows = share_dataset(_source(config), config.workers.labels).iterator()
     endless = config.stream is not None
+    if endless and rank() == 0:
+        spares = Timer(SPARES_AFTER_SECONDS, _begin_spares)
+        spares.daemon = True
+        spares.start()
     while not work.learn_pass(shares(windows, ahead=0 if endless else 1)) and endless:
         pass
     work.checkpoint()
+
+
+def _begin_spares() -> None:
+    """Idle processes for the next group and its barrier: imports are most of a group's start."""
+    spare = ray.remote(num_cpus=0)(_idle)
+    for _ in range(world_size() + 1):
+        spare.remote()
+
+
+def _idle() -> None:
+    """Long enough for each spare to get a process of its own."""
+    time.sleep(SPARE_START_SECONDS)
 
 
 def _source(config: TrainConfig) -> Datasource:
