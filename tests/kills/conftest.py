@@ -59,6 +59,7 @@ pass_windows = 20
 
 [workers]
 num = {workers}
+spares = {spares}
 max_failures = -1
 
 [tracking]
@@ -248,5 +249,5 @@ def _history(folder: Path, requests: int) -> History:
 
 def _config(folder: Path, workers: int, log: str) -> TrainConfig:
     path = folder / "loop.toml"
-    path.write_text(CONFIG.format(folder=folder, workers=workers, log=log))
+    path.write_text(CONFIG.format(folder=folder, workers=workers, spares=workers + 1, log=log))
     return load_config(path)

@@ -81,6 +81,9 @@ class WorkersSection(Section):
     backend: Literal["gloo", "nccl"] = "gloo"
     max_failures: int = Field(default=8, ge=-1)
     """How often a failed worker group is started again; -1: for ever."""
+    spares: int = Field(default=0, ge=0)
+    """Idle processes, their imports done, in which a failed group starts again sooner: one a
+    worker and one more. For Ray to keep them, see jobs/local_ray.py; each takes some 350 MB."""
     labels: dict[str, Label] = {}
     """Workers and their readers run on nodes that Ray was started on with these labels."""
 

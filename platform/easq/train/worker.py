@@ -38,8 +38,8 @@ def train_on_stream(job: dict[str, Any]) -> None:
     work = Work(own, device, _report)
     windows = share_dataset(_source(config), config.workers.labels).iterator()
     endless = config.stream is not None
-    if endless and rank() == 0:
-        spares = Timer(SPARES_AFTER_SECONDS, _begin_spares)
+    if rank() == 0:
+        spares = Timer(SPARES_AFTER_SECONDS, _begin_spares, (config.workers.spares,))
         spares.daemon = True
         spares.start()
     while not work.learn_pass(shares(windows, ahead=0 if endless else 1)) and endless:
@@ -47,10 +47,10 @@ def train_on_stream(job: dict[str, Any]) -> None:
     work.checkpoint()
 
 
-def _begin_spares() -> None:
-    """Idle processes for the next group and its barrier: imports are most of a group's start."""
+def _begin_spares(count: int) -> None:
+    """Imports are most of a group's start: what comes next finds them done."""
     spare = ray.remote(num_cpus=0)(_idle)
-    for _ in range(world_size() + 1):
+    for _ in range(count):
         spare.remote()
 
 
