@@ -2,7 +2,6 @@
 
 import logging
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,13 +9,7 @@ from pathlib import Path
 import ray
 
 from easq.own_folder import own_folder
-
-OBJECT_STORE_BYTES = 1 << 30
-LOCAL_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-}
-"""What a cluster of one machine has no use for."""
+from jobs.local_ray import OBJECT_STORE_BYTES, local_environment
 
 
 @contextmanager
@@ -47,11 +40,7 @@ def ray_cluster(cpus: int, dashboard: bool = False, address: str | None = None) 
 
 
 def _start(folder: Path, cpus: int, dashboard: bool) -> None:
-    for name, value in LOCAL_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    # Unless RAY_AUTH_MODE says otherwise Ray asks for a token, and would leave one in the home
-    # folder, where later clusters find it.
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    os.environ.update(local_environment())
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     ray.init(
         address="local",

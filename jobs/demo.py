@@ -168,7 +168,7 @@ def _configs(config: TrainConfig, plan: Plan) -> list[TrainConfig]:
 def _live(console: Console, loop: Loop, history: History, seconds: float) -> None:
     """The same run goes on with what viewers do and answer."""
     console.print("training goes on from its checkpoint, with the log")
-    loop.start("join", "train")
+    loop.start("join", "ray", "train")
     wake(loop, history)
     seen, ledger = live(console, loop, history, seconds, VIEWERS_RATE)
     fate = settled(loop, ledger)

@@ -1,6 +1,7 @@
 """The processes of the loop on one machine, and the file that says where they are."""
 
 import json
+import os
 import time
 import urllib.request
 from http import HTTPStatus
@@ -14,6 +15,7 @@ from easq.registry import champion
 from easq.train.config import TrainConfig
 from easq.train.durable import replace_file
 from easq.train.run_folder import run_folder
+from jobs.local_ray import local_environment, slots
 from jobs.services import free_port
 from jobs.supervisor import Part, Supervisor
 
@@ -40,7 +42,9 @@ class LoopSettings(BaseModel):
 
 
 class Loop:
-    """MLflow, joiner, serving, training, and perhaps a gate, as supervised parts.
+    """MLflow, joiner, serving, Ray, a training on it, and perhaps a gate, as supervised parts.
+
+    Training takes the cluster of RAY_ADDRESS instead where that is set.
 
     Raises:
         ValueError: the configuration names no log or no tracking.
@@ -58,7 +62,7 @@ class Loop:
         self.folder, self.settings = folder, settings
         self.log, self.tracking = config.stream.log, config.tracking
         self.url, self.mlflow_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
-        parts = [self._mlflow(), self._join(), self._serving(), self._train()]
+        parts = [self._mlflow(), self._join(), self._serving(), *self._training()]
         parts += [self._gate()] if self.tracking.gate else []
         self.supervisor = Supervisor(parts, folder)
 
@@ -125,9 +129,17 @@ class Loop:
             "serving", ["serving.up"], {f"EASQ_{n.upper()}": str(v) for n, v in settings.items()}
         )
 
-    def _train(self) -> Part:
-        """It finishes where it is drained."""
-        return Part("train", ["jobs.train", str(self.config_file)], {}, DRAIN_SECONDS, True)
+    def _training(self) -> list[Part]:
+        """A cluster that a training need not wait for when it starts again, and the training."""
+        command = ["jobs.train", str(self.config_file)]
+        train = Part("train", command, {}, DRAIN_SECONDS, may_finish=True)
+        if os.environ.get("RAY_ADDRESS"):
+            return [train]
+        port, mode = str(free_port()), os.environ.get("RAY_AUTH_MODE", "token")
+        local = local_environment() | {"RAY_AUTH_MODE": mode}
+        ray = Part("ray", ["jobs.head", port, str(slots(self.config.workers))], local)
+        address = {"RAY_ADDRESS": f"127.0.0.1:{port}"}
+        return [ray, train._replace(environment=local | address)]
 
     def _gate(self) -> Part:
         options = {

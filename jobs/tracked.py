@@ -7,7 +7,7 @@ from typing import Literal
 
 from easq.history import History
 from easq.publisher import Publisher
-from easq.tracking import finish_run, start_run
+from easq.tracking import start_run
 from easq.tracking_follow import RunFollower
 from easq.tracking_thread import Tracker
 from easq.train.config import TrackingSection, TrainConfig
@@ -61,6 +61,8 @@ def owes_mlflow(config: TrainConfig) -> bool:
 def _finish(
     config: TrainConfig, tracking: TrackingSection, history: History, run_id: str, status: Status
 ) -> None:
+    from easq.tracking_end import finish_run  # matplotlib takes time that a restart does not have
+
     finish_run(tracking.uri, run_id, config, history, status)
     if status == "FINISHED":
         (run_folder(config) / FINISHED).touch()

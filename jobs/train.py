@@ -3,8 +3,6 @@
 Usage: easq train CONFIG [--set key=value ...]
 """
 
-import math
-import os
 import signal
 import tomllib
 from pathlib import Path
@@ -15,12 +13,12 @@ from ray.train import TrainingFailedError
 from rich.console import Console
 
 from easq.registry_client import MlflowError
-from easq.stream import READ_CPUS
 from easq.train.config import TrainConfig, load_config
 from easq.train.failures import reason
 from easq.train.run_folder import run_folder
 from easq.train.trainer import complete, fit
 from jobs.cluster import ray_cluster
+from jobs.local_ray import slots
 from jobs.problems import sentence
 from jobs.progress import TrainingProgress
 from jobs.tracked import owes_mlflow, tracked
@@ -65,8 +63,7 @@ def train_run(config: TrainConfig, console: Console, dashboard: bool = False) ->
             with tracked(config):
                 pass
         return
-    reading = math.ceil(config.workers.num * READ_CPUS)
-    with ray_cluster(cpus=(os.cpu_count() or 1) + reading, dashboard=dashboard):
+    with ray_cluster(cpus=slots(config.workers), dashboard=dashboard):
         # After Ray has put its own handlers in place. Once it trains, the first signal drains.
         signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
         console.print(f"run {name} in {folder}")

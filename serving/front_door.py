@@ -19,6 +19,16 @@ PATIENCE = {
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "30",
 }
+SENT_AGAIN = {
+    # A replica that dies closes its connections without a word. What it had in hand, and what was
+    # sent before HAProxy noticed, goes to another one: an event counts once however often it
+    # comes, and an impression whose token nobody got makes no sample.
+    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+    # Once: a request that kills its replica must not meet all of them.
+    "RAY_SERVE_HAPROXY_RETRIES": "1",
+    # What is to be sent again must fit: 500 candidates are 60 kB.
+    "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(1 << 18),
+}
 HAPROXY_ON_LOOPBACK = Path(__file__).with_name("haproxy-on-loopback")
 
 
@@ -61,7 +71,7 @@ def _haproxy_environment(directory: Path) -> dict[str, str]:
         # A replica waits so long before it stops, 30 s by default, for load balancers that ask
         # rarely. HAProxy is told at once.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
-    }
+    } | SENT_AGAIN
 
 
 def _haproxy() -> str:

@@ -4,15 +4,14 @@ Each returns a sum; the training step divides by the weight of all pairs of all 
 that the result does not depend on how pairs are spread.
 """
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from easq.policy_space import Space
+
 EPSILON = 1e-6
-Space = Literal["logit", "log", "softplus", "logsigmoid"]
 
 
 def pairwise_logistic(

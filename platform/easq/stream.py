@@ -5,12 +5,13 @@ a window or a request. The read task is a generator, and each of its rows leaves
 its own.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
+import ray
 import ray.data
 from ray.data import (
     DataContext,
@@ -21,17 +22,15 @@ from ray.data import (
     ReadTask,
 )
 from ray.data.block import BlockMetadata
-from ray.train import DataConfig
 
 from easq.history import History
-from easq.train.checkpoint import newest_checkpoint, read_position
+from easq.train.config import READ_CPUS
+from easq.train.position import newest_checkpoint, read_position
 from easq.train.share import WindowShare, pack, share_of, unpack
 from easq.train.tail import Stretch, read_pass
 
 READ_AHEAD_BYTES = 64 << 20
 """Object store that windows of one rank may fill before it is their turn; at least one may."""
-READ_CPUS = 0.25
-"""CPU slots of a worker's read task, which mostly waits for the worker."""
 
 
 class Windows(NamedTuple):
@@ -94,24 +93,13 @@ def share_dataset(source: Datasource, labels: Mapping[str, str]) -> Dataset:
     return dataset
 
 
-class StreamEach(DataConfig):
-    """A dataset of its own for each rank, made anew whenever the workers are started.
+def begin_reader() -> None:
+    """Start the process of a read task now, beside what else is to be done before it is needed."""
+    ray.remote(num_cpus=0)(_nothing).remote()
 
-    `source` maps rank and world size to what the rank gets; nodes with `labels` read it.
-    `streaming_split`, Ray Train's default, drops rows and deals them out as it likes.
-    """
 
-    def __init__(self, source: Callable[[int, int], Datasource], labels: Mapping[str, str]) -> None:
-        super().__init__(datasets_to_split=[])
-        self.source, self.labels = source, labels
-
-    def configure(
-        self, datasets: dict[str, Dataset], world_size: int, *_: Any, **__: Any
-    ) -> list[dict[str, DataIterator]]:
-        own = [
-            share_dataset(self.source(rank, world_size), self.labels) for rank in range(world_size)
-        ]
-        return [{name: dataset.iterator() for name in datasets} for dataset in own]
+def _nothing() -> None:
+    """What is pickled by its name makes a process import this module."""
 
 
 def unlearnt(windows: Windows, run_folder: Path, rank: int, world_size: int) -> WindowSource:

@@ -5,9 +5,9 @@ import signal
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pytest
@@ -24,13 +24,16 @@ from easq.train.config import TrainConfig, load_config
 from jobs.living import SERVING, wake
 from jobs.loop import Loop, LoopSettings, wait_until_ready
 
+from ..soak.two_nodes import kafka
+
 PATIENCE_SECONDS = 180.0
 LOOK_SECONDS = 0.1
 SMOOTH_SECONDS = 3.0
 VICTIMS = {
     "joiner": ("join", b""),
     "driver": ("train", b""),
-    "worker": ("train", b"ray::RayTrainWorker"),
+    "worker": ("ray", b"ray::RayTrainWorker"),
+    "cluster": ("ray", b""),
     "replica": ("serving", b"ray::ServeReplica"),
     "controller": ("serving", b"ray::ServeController"),
     "service": ("serving", b""),
@@ -50,12 +53,13 @@ window = 512
 width = 32
 
 [stream]
-log = "sqlite:///{folder}/log.db"
+log = "{log}"
 checkpoint_windows = 10
 pass_windows = 20
 
 [workers]
 num = {workers}
+spares = {spares}
 max_failures = -1
 
 [tracking]
@@ -202,18 +206,30 @@ class Stage:
         return [(p, _command(p.pid)) for p in self.known if p.is_alive()]
 
 
+Engine = Literal["sqlite", "kafka"]
+LOGS: dict[Engine, Callable[[Path], AbstractContextManager[str]]] = {
+    "sqlite": lambda folder: nullcontext(f"sqlite:///{folder}/log.db"),
+    "kafka": lambda folder: kafka(folder, partitions=1),
+}
+"""The address of a new log."""
 OpenStage = Callable[..., AbstractContextManager[Stage]]
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> OpenStage:
-    """stage(requests, workers, feedback_seconds): a loop that has learnt from its viewers."""
+def stage(tmp_path: Path) -> Iterator[OpenStage]:
+    """stage(requests, workers, feedback_seconds, engine): a loop that has learnt from viewers.
+
+    Its log outlives it.
+    """
 
     @contextmanager
-    def open_stage(requests: int, workers: int, feedback_seconds: float) -> Iterator[Stage]:
+    def open_stage(
+        requests: int, workers: int, feedback_seconds: float, engine: Engine
+    ) -> Iterator[Stage]:
         history = _history(tmp_path / "history", requests)
+        config = _config(tmp_path, workers, logs.enter_context(LOGS[engine](tmp_path)))
         settings = LoopSettings(replicas=2, feedback_seconds=feedback_seconds, serving=SERVING)
-        loop = Loop(_config(tmp_path, workers), tmp_path / "loop.toml", tmp_path, settings)
+        loop = Loop(config, tmp_path / "loop.toml", tmp_path, settings)
         try:
             loop.start()
             wait_until_ready(loop, PATIENCE_SECONDS)
@@ -222,7 +238,8 @@ def stage(tmp_path: Path) -> OpenStage:
         finally:
             loop.stop()
 
-    return open_stage
+    with ExitStack() as logs:
+        yield open_stage
 
 
 def _history(folder: Path, requests: int) -> History:
@@ -230,7 +247,7 @@ def _history(folder: Path, requests: int) -> History:
     return write_simulation(folder, SimulationConfig(world=world, traffic=traffic))
 
 
-def _config(folder: Path, workers: int) -> TrainConfig:
+def _config(folder: Path, workers: int, log: str) -> TrainConfig:
     path = folder / "loop.toml"
-    path.write_text(CONFIG.format(folder=folder, workers=workers))
+    path.write_text(CONFIG.format(folder=folder, workers=workers, spares=workers + 1, log=log))
     return load_config(path)

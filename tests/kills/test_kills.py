@@ -20,15 +20,17 @@ from easq.ledger import AcceptedLine, Ledger, Verdict, read_ledger, read_progres
 from easq.log.connect import open_log
 from easq.log.interface import EVENTS, SAMPLES, Log
 from easq.log.scan import scan
-from easq.train.checkpoint import newest_checkpoint, read_position
 from easq.train.config import TrainConfig
 from easq.train.lines import Lines
+from easq.train.position import newest_checkpoint, read_position
 from easq.train.run_folder import QUARANTINE, WINDOWS, run_folder
 from jobs.living import SPEED, settled
 from jobs.loop import is_ready
 from jobs.viewer_sessions import Viewers, ViewingPlan
 from jobs.viewer_statistics import ViewingStatistics
 from jobs.viewers import run_viewers
+
+from .conftest import Engine
 
 pytestmark = [
     pytest.mark.ray,
@@ -54,9 +56,11 @@ class Drill(NamedTuple):
     workers: int
     rate: float | None  # requests a second; None: half of what the service takes
     feedback_seconds: float  # events that a killed replica makes late must still count
+    engine: Engine = "sqlite"
 
 
 SHORT = Drill(1, ("joiner", "worker", "replica"), 3, 4.0, 1, 10.0, 15.0)
+KAFKA = SHORT._replace(kinds=("joiner", "worker", "driver", "replica"), kills=4, engine="kafka")
 LONG = Drill(2, ("joiner", "worker", "driver", "replica", "controller"), 8, 15.0, 2, None, 15.0)
 
 
@@ -78,9 +82,9 @@ class Session(NamedTuple):
     usual: float  # the lag's p95 before the first kill, in seconds
 
 
-@pytest.mark.parametrize("drill", [SHORT, LONG])
+@pytest.mark.parametrize("drill", [SHORT, KAFKA, LONG], ids=["short", "kafka", "long"])
 def test_kills_lose_nothing_and_nothing_is_learnt_twice(drill, stage, tmp_path, capsys):
-    with stage(REQUESTS, drill.workers, drill.feedback_seconds) as loop_stage:
+    with stage(REQUESTS, drill.workers, drill.feedback_seconds, drill.engine) as loop_stage:
         loop, ledger = loop_stage.loop, tmp_path / "viewers.jsonl"
         session = _under_load(drill, loop_stage, ledger)
         fate = settled(loop, ledger)

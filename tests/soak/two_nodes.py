@@ -139,11 +139,11 @@ def serve_on(cluster: Cluster, folder: Path, port: int, settings: dict[str, Any]
 
 
 @contextmanager
-def kafka(folder: Path) -> Iterator[str]:
+def kafka(folder: Path, partitions: int = PARTITIONS) -> Iterator[str]:
     """The address of a log on a mock broker."""
     brokers = MockKafka()
     for topic in (EVENTS, SAMPLES):
-        brokers.make_topic(f"easq.{topic}", PARTITIONS)
+        brokers.make_topic(f"easq.{topic}", partitions)
     for topic in (MODELS, REJECTED):
         brokers.make_topic(f"easq.{topic}", 1)
     settings = folder / "kafka.json"

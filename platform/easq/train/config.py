@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from easq.baselines.config import ClassicDpoConfig, ImputationConfig, SaqrecConfig
-from easq.losses import Space
 from easq.model.config import ModelConfig
 from easq.pairs import PairsConfig
+from easq.policy_space import Space
 from easq.samples import BehaviourOrder
 
 
@@ -34,6 +34,11 @@ class DataSection(Section):
     """A folder made by `easq import` or `easq simulate`."""
     window: Literal["day"] | Annotated[int, Field(ge=1, strict=True)] = 4096
     """Requests a window: scored first, then learnt from. `day`: a whole local day."""
+
+    @property
+    def max_requests(self) -> int | None:
+        """Of a window; None: whole local days."""
+        return None if self.window == "day" else self.window
 
 
 class LossSection(Section):
@@ -65,6 +70,10 @@ Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?
 """Value of a label of a Ray node: `ray start --labels role=training`."""
 
 
+READ_CPUS = 0.25
+"""CPU slots of a worker's read task, which mostly waits for the worker."""
+
+
 class WorkersSection(Section):
     num: int = Field(default=1, ge=1)
     threads: int = Field(default=1, ge=1)
@@ -73,8 +82,16 @@ class WorkersSection(Section):
     backend: Literal["gloo", "nccl"] = "gloo"
     max_failures: int = Field(default=8, ge=-1)
     """How often a failed worker group is started again; -1: for ever."""
+    spares: int = Field(default=0, ge=0)
+    """Idle processes, their imports done, in which a failed group starts again sooner: one a
+    worker and one more. For Ray to keep them, see jobs/local_ray.py; each takes some 350 MB."""
     labels: dict[str, Label] = {}
     """Workers and their readers run on nodes that Ray was started on with these labels."""
+
+    @property
+    def cpus(self) -> float:
+        """CPU slots of all workers and their read tasks."""
+        return self.num * (self.threads + READ_CPUS)
 
     @model_validator(mode="after")
     def _check(self) -> "WorkersSection":

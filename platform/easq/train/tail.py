@@ -19,8 +19,8 @@ from easq.log.connect import open_log
 from easq.log.interface import LogAwayError
 from easq.samples import sample_schema
 from easq.sealed import SealedReader, SealedWindow, sealed_at_ms
-from easq.train.checkpoint import newest_checkpoint, read_position
 from easq.train.config import StreamSection
+from easq.train.position import newest_checkpoint, read_position
 from easq.train.share import WindowShare, cut, nothing_yet, pack, share_of
 
 log = logging.getLogger(__name__)

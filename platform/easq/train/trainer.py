@@ -1,18 +1,16 @@
-"""Training on a Ray cluster: one long `TorchTrainer.fit()`, a stream of windows for each worker."""
+"""Training on a Ray cluster: one long `TorchTrainer.fit()`, each worker with its own windows."""
 
 import math
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import ray
-from ray.data import DataContext, Datasource
 from ray.train import (
     CheckpointConfig,
     FailureConfig,
@@ -21,17 +19,16 @@ from ray.train import (
     ScalingConfig,
 )
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.callbacks import DatasetsCallback
 
 from easq.history import History
-from easq.stream import READ_CPUS, PassSource, StreamEach, Windows, share_dataset, unlearnt
-from easq.train.config import TrainConfig, WorkersSection
+from easq.train.config import READ_CPUS, TrainConfig, WorkersSection
 from easq.train.drain import ask_to_drain, drain_asked, running
 from easq.train.failures import Failures
 from easq.train.latest import Latest, read_latest
 from easq.train.methods import check_checkpointed
 from easq.train.run_folder import Claim, check_begun, claim, run_folder
-from easq.train.tail import Stretch
-from easq.train.worker import STREAM, train_on_stream
+from easq.train.worker import train_on_stream
 
 COLLECTIVE_TIMEOUT_S = 120
 """After so long a worker that waits for another gives up, and the group is started again."""
@@ -51,7 +48,7 @@ def complete(config: TrainConfig) -> Latest | None:
     if config.stream is not None:
         return None
     latest = read_latest(folder)
-    done = latest is not None and latest.window >= len(history.windows(max_requests(config)))
+    done = latest is not None and latest.window >= len(history.windows(config.data.max_requests))
     return latest if done else None
 
 
@@ -80,25 +77,20 @@ def fit(config: TrainConfig) -> Latest:
     return latest
 
 
-def max_requests(config: TrainConfig) -> int | None:
-    return None if config.data.window == "day" else config.data.window
-
-
 def check_cluster(workers: WorkersSection) -> None:
     """Refuse what the cluster could never start: Ray would wait for ever, without a word."""
     nodes = [node["Resources"] for node in ray.nodes() if _may_run(node, workers)]
     cpus = sum(node.get("CPU", 0) for node in nodes)
     gpus = sum(node.get("GPU", 0) for node in nodes)
     places = sum(_places(node, workers) for node in nodes)
-    needed = workers.num * (workers.threads + READ_CPUS)
-    if places < workers.num or cpus < needed:
+    if places < workers.num or cpus < workers.cpus:
         gpu = " and a GPU" if workers.use_gpu else ""
         where = "".join(f" labelled {name}={value}" for name, value in workers.labels.items())
         raise ValueError(
             f"{workers.num} workers with {workers.threads} CPU{gpu} each, and {READ_CPUS} CPU "
-            f"each to read, need {needed:g} CPUs; the cluster has {cpus:g} CPUs and {gpus:g} GPUs "
-            f"on {len(nodes)} nodes{where}. Lower workers.num or workers.threads, or give Ray more "
-            f"(`ray start --num-cpus {math.ceil(needed)}`)."
+            f"each to read, need {workers.cpus:g} CPUs; the cluster has {cpus:g} CPUs and "
+            f"{gpus:g} GPUs on {len(nodes)} nodes{where}. Lower workers.num or workers.threads, or "
+            f"give Ray more (`ray start --num-cpus {math.ceil(workers.cpus)}`)."
         )
 
 
@@ -121,6 +113,11 @@ class _Drainable(TorchTrainer):
     def _register_sigint_handler(self, controller: Any) -> None:
         super()._register_sigint_handler(controller)
         drain_first(self.folder, signal.getsignal(signal.SIGINT))
+
+    def _create_default_callbacks(self) -> list[Any]:
+        """Without the process that deals datasets out to workers: each has one of its own."""
+        callbacks = super()._create_default_callbacks()
+        return [each for each in callbacks if not isinstance(each, DatasetsCallback)]
 
 
 def drain_first(folder: Path, abort: Any) -> None:
@@ -148,20 +145,10 @@ def _signals_kept() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def _source(config: TrainConfig) -> Callable[[int, int], Datasource]:
-    windows, folder = Windows(config.data.history, max_requests(config)), run_folder(config)
-    if config.stream is None:
-        return partial(unlearnt, windows, folder)
-    stretch = Stretch(windows.history, windows.max_requests, config.stream, folder)
-    return partial(PassSource, stretch)
-
-
 def _trainer(own: Claim) -> TorchTrainer:
     config = own.config
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-    DataContext.get_current().enable_progress_bars = False
     workers = config.workers
-    source = _source(config)
     trainer = _Drainable(
         train_on_stream,
         train_loop_config={"claim": own},
@@ -180,9 +167,6 @@ def _trainer(own: Claim) -> TorchTrainer:
             callbacks=[Failures(run_folder(config))],
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
-        # StreamEach takes its name.
-        datasets={STREAM: lambda: share_dataset(source(0, 1), workers.labels)},
-        dataset_config=StreamEach(source, workers.labels),
     )
     trainer.folder = run_folder(config)
     return trainer

@@ -1,22 +1,28 @@
 """What Ray Train runs on each worker: a run's work, fed by this worker's dataset."""
 
+import time
 from pathlib import Path
-from typing import Any, cast
+from threading import Timer
+from typing import Any
 
+import ray
 import ray.train
 import torch
-from ray.data import DataIterator
+from ray.data import Datasource
 from ray.train import Checkpoint, CheckpointUploadMode
 from ray.train.torch import get_device
 
-from easq.stream import shares
-from easq.train.checkpoint import Position
-from easq.train.collective import rank
-from easq.train.run_folder import Claim
+from easq.stream import PassSource, Windows, begin_reader, share_dataset, shares, unlearnt
+from easq.train.collective import rank, world_size
+from easq.train.config import TrainConfig
+from easq.train.position import Position
+from easq.train.run_folder import Claim, run_folder
+from easq.train.tail import Stretch
 from easq.train.work import Work
 
-STREAM = "train"
-"""Name of the dataset."""
+SPARES_AFTER_SECONDS = 10.0
+"""A group that has just started has more urgent work for its cores."""
+SPARE_START_SECONDS = 10.0
 
 
 def train_on_stream(job: dict[str, Any]) -> None:
@@ -25,14 +31,42 @@ def train_on_stream(job: dict[str, Any]) -> None:
     `job` holds the `claim` of the run's start. A run with a log begins pass after pass, until it
     is to be drained.
     """
+    begin_reader()
     own: Claim = job["claim"]
-    device = get_device() if own.config.workers.use_gpu else torch.device("cpu")
+    config = own.config
+    device = get_device() if config.workers.use_gpu else torch.device("cpu")
     work = Work(own, device, _report)
-    shard = cast(DataIterator, ray.train.get_dataset_shard(STREAM))
-    endless = own.config.stream is not None
-    while not work.learn_pass(shares(shard, ahead=0 if endless else 1)) and endless:
+    windows = share_dataset(_source(config), config.workers.labels).iterator()
+    endless = config.stream is not None
+    if rank() == 0:
+        spares = Timer(SPARES_AFTER_SECONDS, _begin_spares, (config.workers.spares,))
+        spares.daemon = True
+        spares.start()
+    while not work.learn_pass(shares(windows, ahead=0 if endless else 1)) and endless:
         pass
     work.checkpoint()
+
+
+def _begin_spares(count: int) -> None:
+    """Imports are most of a group's start: what comes next finds them done."""
+    spare = ray.remote(num_cpus=0)(_idle)
+    for _ in range(count):
+        spare.remote()
+
+
+def _idle() -> None:
+    """Long enough for each spare to get a process of its own."""
+    time.sleep(SPARE_START_SECONDS)
+
+
+def _source(config: TrainConfig) -> Datasource:
+    """What this worker is to learn."""
+    folder = run_folder(config)
+    windows = Windows(config.data.history, config.data.max_requests)
+    if config.stream is None:
+        return unlearnt(windows, folder, rank(), world_size())
+    stretch = Stretch(windows.history, windows.max_requests, config.stream, folder)
+    return PassSource(stretch, rank(), world_size())
 
 
 def _report(path: Path, position: Position) -> None:

@@ -12,7 +12,8 @@ from matplotlib.image import imread
 
 from easq.registry_client import MlflowAwayError, connect
 from easq.source_code import revision
-from easq.tracking import LAST_SCORES, finish_run, flat_params, start_run
+from easq.tracking import LAST_SCORES, flat_params, start_run
+from easq.tracking_end import finish_run
 from easq.tracking_thread import Tracker
 from easq.train.histogram import score_histogram
 from easq.train.share import share_of

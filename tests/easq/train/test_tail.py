@@ -13,9 +13,10 @@ from easq.log.interface import Log, LogAwayError
 from easq.log.sqlite import SqliteLog
 from easq.sealed import SealedReader
 from easq.stream import PassSource
-from easq.train.checkpoint import Position, weights_of
+from easq.train.checkpoint import weights_of
 from easq.train.config import TrainConfig, parse_config
 from easq.train.learner import Learner
+from easq.train.position import Position
 from easq.train.share import WindowShare, unpack
 from easq.train.tail import Stretch, follow, read_pass
 

@@ -1,0 +1,35 @@
+"""Settings of a Ray cluster of one machine; without Ray, which takes a second to import."""
+
+import math
+import os
+import secrets
+
+from easq.train.config import WorkersSection
+
+OBJECT_STORE_BYTES = 1 << 30
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    # Ray Train gives its processes an environment of their own, for which these would not do.
+    "RAY_prestart_worker_first_driver": "0",
+}
+"""What a cluster of one machine has no use for."""
+KEPT_PROCESSES = {"RAY_num_workers_soft_limit": "32"}
+"""Readers of a pass that ends are there for the next, and for the workers of a group that starts
+again. Beyond one process a CPU, actors included, Ray ends what has been idle for a second."""
+
+
+def local_environment() -> dict[str, str]:
+    """Of a cluster of one machine and of its drivers, with a token of its own.
+
+    Unless RAY_AUTH_MODE says otherwise Ray asks for a token, and would leave one in the home
+    folder, where later clusters find it.
+    """
+    token = {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    return {n: os.environ.get(n, v) for n, v in (QUIET | KEPT_PROCESSES | token).items()}
+
+
+def slots(workers: WorkersSection) -> int:
+    """CPU slots of a cluster of this machine: its cores, and what reads for the workers."""
+    reading = workers.cpus - workers.num * workers.threads
+    return (os.cpu_count() or 1) + math.ceil(reading)
