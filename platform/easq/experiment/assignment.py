@@ -67,6 +67,9 @@ class Experiment(BaseModel):
             raise ValueError(f"arms need different names, none of them {REST!r}; got {names}")
         if any(abs(arm.buckets - arm.share * BUCKETS) > 1e-6 for arm in self.arms):
             raise ValueError(f"shares must be multiples of {1 / BUCKETS:g}, one bucket")
+        lines = {(arm.model, arm.models) for arm in self.arms}
+        if len({model for model, _ in lines}) < len(lines):
+            raise ValueError("arms of one `model` need the same `models`")
         if self._bounds[-1] > BUCKETS:
             raise ValueError(
                 f"the shares of all arms together exceed 1: {self._bounds[-1]} buckets"

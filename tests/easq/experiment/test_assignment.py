@@ -62,6 +62,10 @@ def test_arms_may_take_all_users():
         ((PAPER[0], PAPER[0]), "different names"),
         ((Arm(name="rest", share=0.1),), "none of them 'rest'"),
         ((Arm(name="a", share=0.00005),), "multiples of 0.0001"),
+        (
+            (Arm(name="a", share=0.1, model="m", models="x"), Arm(name="b", share=0.1, model="m")),
+            "need the same `models`",
+        ),
         ((Arm(name="a", share=0.6), Arm(name="b", share=0.6)), "exceed 1"),
     ],
 )
