@@ -109,7 +109,7 @@ def bucket(salt: str, user_id: int) -> int:
 def load_experiment(path: Path) -> Experiment:
     """Read a TOML file. Raises ValueError: one sentence a problem."""
     if not path.is_file():
-        raise ValueError(f"there is no experiment file {path}; see infra/config/experiment.toml")
+        raise ValueError(f"there is no experiment file {path}; see infra/serve/experiment.toml")
     try:
         return Experiment.model_validate(tomllib.loads(path.read_text()))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

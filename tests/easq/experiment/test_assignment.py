@@ -1,6 +1,7 @@
 """Salted buckets: stable, uniform, and anew with each salt."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,3 +83,11 @@ def test_a_file_with_a_mistake_is_refused_in_a_sentence(tmp_path):
     path.write_text('name = "e"\nsalt = "s"\n[[arms]]\nname = "a"\nshare = 0.1\nmodels = "x"\n')
     with pytest.raises(ValueError, match="name its `model` too"):
         load_experiment(path)
+
+
+def test_the_shipped_example_is_read():
+    shipped = load_experiment(Path(__file__).parents[3] / "infra" / "serve" / "experiment.toml")
+    assert [(arm.name, arm.buckets) for arm in shipped.arms] == [
+        ("control", 510),
+        ("treatment", 510),
+    ]
