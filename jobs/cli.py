@@ -8,6 +8,7 @@ import sys
 import typer
 from rich.console import Console
 
+from jobs.ab import ab
 from jobs.ablate import ablate
 from jobs.calibrate import calibration
 from jobs.compare import compare
@@ -52,6 +53,7 @@ COMMANDS.command()(status)
 COMMANDS.command()(viewers)
 COMMANDS.command()(gate)
 COMMANDS.command()(rollback)
+COMMANDS.command()(ab)
 
 
 def app() -> None:

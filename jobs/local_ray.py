@@ -29,7 +29,8 @@ def local_environment() -> dict[str, str]:
     return {n: os.environ.get(n, v) for n, v in (QUIET | KEPT_PROCESSES | token).items()}
 
 
-def slots(workers: WorkersSection) -> int:
+def slots(*trainings: WorkersSection) -> int:
     """CPU slots of a cluster of this machine: its cores, and what reads for the workers."""
-    reading = workers.cpus - workers.num * workers.threads
-    return (os.cpu_count() or 1) + math.ceil(reading)
+    computing = sum(workers.num * workers.threads for workers in trainings)
+    reading = sum(workers.cpus for workers in trainings) - computing
+    return max(os.cpu_count() or 1, computing) + math.ceil(reading)

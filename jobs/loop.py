@@ -4,6 +4,7 @@ import json
 import os
 import time
 import urllib.request
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from easq.log.connect import open_log
 from easq.registry import champion
-from easq.train.config import TrainConfig
+from easq.train.config import TrainConfig, load_config
 from easq.train.durable import replace_file
 from easq.train.run_folder import run_folder
 from jobs.local_ray import local_environment, slots
@@ -51,8 +52,14 @@ class Loop:
     """
 
     def __init__(
-        self, config: TrainConfig, config_file: Path, folder: Path, settings: LoopSettings
+        self,
+        config: TrainConfig,
+        config_file: Path,
+        folder: Path,
+        settings: LoopSettings,
+        lines: Sequence[Path] = (),
     ) -> None:
+        """`lines`: configurations of further model lines, which are trained beside this one."""
         if config.stream is None or config.tracking is None:
             raise ValueError(
                 f"{config_file} has no [stream] or no [tracking] section, and the loop needs both: "
@@ -62,7 +69,8 @@ class Loop:
         self.folder, self.settings = folder, settings
         self.log, self.tracking = config.stream.log, config.tracking
         self.url, self.mlflow_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
-        parts = [self._mlflow(), self._join(), self._serving(), *self._training()]
+        configs = {"train": config_file} | {f"train-{line.stem}": line for line in lines}
+        parts = [self._mlflow(), self._join(), self._serving(), *self._training(configs)]
         parts += [self._gate()] if self.tracking.gate else []
         self.supervisor = Supervisor(parts, folder)
 
@@ -129,17 +137,17 @@ class Loop:
             "serving", ["serving.up"], {f"EASQ_{n.upper()}": str(v) for n, v in settings.items()}
         )
 
-    def _training(self) -> list[Part]:
-        """A cluster that a training need not wait for when it starts again, and the training."""
-        command = ["jobs.train", str(self.config_file)]
-        train = Part("train", command, {}, DRAIN_SECONDS, may_finish=True)
+    def _training(self, configs: Mapping[str, Path]) -> list[Part]:
+        """A cluster that a training need not wait for when it starts again, and the trainings."""
+        trains = [_train(name, config_file) for name, config_file in configs.items()]
         if os.environ.get("RAY_ADDRESS"):
-            return [train]
+            return trains
         port, mode = str(free_port()), os.environ.get("RAY_AUTH_MODE", "token")
         local = local_environment() | {"RAY_AUTH_MODE": mode}
-        ray = Part("ray", ["jobs.head", port, str(slots(self.config.workers))], local)
+        wanted = slots(*(load_config(path).workers for path in configs.values()))
+        ray = Part("ray", ["jobs.head", port, str(wanted)], local)
         address = {"RAY_ADDRESS": f"127.0.0.1:{port}"}
-        return [ray, train._replace(environment=local | address)]
+        return [ray, *(train._replace(environment=local | address) for train in trains)]
 
     def _gate(self) -> Part:
         options = {
@@ -150,6 +158,11 @@ class Loop:
         }
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         return Part("gate", ["jobs.gate", *words], {"OMP_NUM_THREADS": "1"})
+
+
+def _train(name: str, config_file: Path) -> Part:
+    """It finishes where it is drained."""
+    return Part(name, ["jobs.train", str(config_file)], {}, DRAIN_SECONDS, may_finish=True)
 
 
 def wait_until_ready(loop: Loop, seconds: float = 180.0) -> None:

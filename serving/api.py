@@ -1,6 +1,7 @@
 """The HTTP face of a replica: routes, the API key, and errors as typed bodies."""
 
 import logging
+import re
 import secrets
 from http import HTTPStatus
 from typing import TypeVar
@@ -11,6 +12,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from starlette.exceptions import HTTPException
 
 from serving.contract import (
+    Assignment,
     Error,
     ErrorResponse,
     Health,
@@ -21,7 +23,7 @@ from serving.contract import (
 from serving.event_contract import EventsRequest, EventsResponse
 from serving.feedback import Feedback
 from serving.ranked import Ranked
-from serving.refusal import RefusedError, of_validation
+from serving.refusal import RefusedError, of_validation, shown
 from serving.replica import RankerReplica
 
 log = logging.getLogger("ray.serve")
@@ -39,6 +41,12 @@ OVERLOADED: dict[int | str, dict] = {
         "description": "More requests wait than the service lets wait; ask again after a second",
         "content": {"text/plain": {}},
     }
+}
+INT64 = re.compile(r"-?[0-9]{1,19}")
+USER_ID = {
+    "parameters": [
+        {"name": "user_id", "in": "query", "required": True, "schema": {"type": "integer"}}
+    ]
 }
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -88,6 +96,17 @@ def build_api(replica: RankerReplica) -> FastAPI:
         check_key(key, request)
         return answer(replica.model())
 
+    @api.get(
+        "/v1/experiment",
+        response_model=Assignment,
+        responses={status: REFUSALS[status] for status in (401, 422)},
+        openapi_extra=USER_ID,
+    )
+    async def experiment(request: Request) -> Response:
+        """The arm of a user (query `user_id`), and the model line that ranks for it."""
+        check_key(key, request)
+        return answer(replica.lines.assignment(user_id_of(request)))
+
     @api.get("/healthz", response_model=Health)
     async def healthz() -> Response:
         """The process answers."""
@@ -95,8 +114,8 @@ def build_api(replica: RankerReplica) -> FastAPI:
 
     @api.get("/readyz", response_model=Health, responses={503: REFUSALS[503]})
     async def readyz() -> Response:
-        """There is a version to rank with."""
-        replica.live()
+        """Every model line has a version to rank with."""
+        replica.check_ready()
         return answer(Health())
 
     return api
@@ -112,6 +131,19 @@ def check_key(key: SecretStr | None, request: Request) -> None:
             f"Expected the service's API key in the header x-api-key, and "
             f"{'another key' if came else 'no key'} came.",
         )
+
+
+def user_id_of(request: Request) -> int:
+    """Raises RefusedError unless the query says `user_id` once, a 64-bit integer."""
+    came = request.query_params.getlist("user_id")
+    if len(came) != 1 or not INT64.fullmatch(came[0]) or not -(2**63) <= int(came[0]) < 2**63:
+        raise RefusedError(
+            "invalid_request",
+            f"Expected one 64-bit integer user_id in the query, got {shown(came)}: "
+            "GET /v1/experiment?user_id=7.",
+            "user_id",
+        )
+    return int(came[0])
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:

@@ -6,12 +6,14 @@ Behind HAProxy (serving/front_door.py): serve run infra/serve/easq.yaml, which n
 """
 
 import asyncio
+from pathlib import Path
 
 from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application
 from ray.serve.context import _get_global_client
 
+from easq.experiment.assignment import load_experiment
 from easq.log.connect import open_log
 from easq.log.interface import Log
 from easq.registry import champion, fetch
@@ -21,6 +23,7 @@ from serving.api import build_api
 from serving.config import ServingSettings
 from serving.deltas import DeltaFollower
 from serving.feedback import Feedback
+from serving.lines import Lines
 from serving.refresh import Refresher
 from serving.replica import RankerReplica
 from serving.rollout import FollowedRollout, RolloutWatcher
@@ -43,27 +46,15 @@ FIRST_LOOK_SECONDS = 30.0
 class RankerDeployment:
     async def __init__(self, settings: ServingSettings) -> None:
         settings.check_exposure(_serve_host())
-        uri, model = settings.tracking_uri, settings.model_name
-        rollout = FollowedRollout(
-            lambda: serve.get_replica_context().rank.rank,
-            lambda: champion(uri, model),
-            lambda number: numbered(uri, model, number),
-        )
-        refresher = Refresher(
-            rollout.target,
-            lambda version: fetch(settings.tracking_uri, version, settings.cache_dir),
-            lambda: evict(settings.cache_dir),
-            settings.poll_seconds,
-            _deltas(settings, rollout),
-        )
+        lines = lines_of(settings)
         name = serve.get_replica_context().replica_id.unique_id
-        self.replica = RankerReplica(settings, refresher, name, feedback_of(settings))
-        if (models := log_of(settings)) is not None:
-            seconds = settings.rollout_seconds
-            RolloutWatcher(models, rollout, refresher.wake, seconds).start()
-        refresher.start()
+        own = lines.refreshers[settings.model_name]
+        self.replica = RankerReplica(settings, own, name, feedback_of(settings), lines)
+        for refresher in lines.refreshers.values():
+            refresher.start()
         # Until this returns, requests go to the other replicas, which have a version.
-        await asyncio.to_thread(refresher.wait_for_first_look, FIRST_LOOK_SECONDS)
+        for refresher in lines.refreshers.values():
+            await asyncio.to_thread(refresher.wait_for_first_look, FIRST_LOOK_SECONDS)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(self.replica)
@@ -80,9 +71,44 @@ def feedback_of(settings: ServingSettings) -> Feedback | None:
     return None if log is None else Feedback(log, token_key(settings), settings)
 
 
-def _deltas(settings: ServingSettings, rollout: FollowedRollout) -> DeltaFollower | None:
+def lines_of(settings: ServingSettings) -> Lines:
+    """The service's own line and those of the experiment's arms, none of them started."""
+    own = _line(settings, settings.model_name, log_of(settings), settings.cache_dir)
+    refreshers = {settings.model_name: own}
+    if settings.experiment is None:
+        return Lines(settings.model_name, refreshers)
+    experiment = load_experiment(settings.experiment)
+    for arm in experiment.arms:
+        if arm.model is not None and arm.model not in refreshers:
+            models = None if arm.models is None else open_log(arm.models)
+            cache = settings.cache_dir / "lines" / arm.model
+            refreshers[arm.model] = _line(settings, arm.model, models, cache)
+    return Lines(settings.model_name, refreshers, experiment)
+
+
+def _line(settings: ServingSettings, model: str, models: Log | None, cache: Path) -> Refresher:
+    """Follows a registered model, and where topic `models` of its own is known, that too."""
+    uri = settings.tracking_uri
+    rollout = FollowedRollout(
+        lambda: serve.get_replica_context().rank.rank,
+        lambda: champion(uri, model),
+        lambda number: numbered(uri, model, number),
+    )
+    refresher = Refresher(
+        rollout.target,
+        lambda version: fetch(uri, version, cache),
+        lambda: evict(cache),
+        settings.poll_seconds,
+        _deltas(models, rollout),
+    )
+    if models is not None:
+        RolloutWatcher(models, rollout, refresher.wake, settings.rollout_seconds).start()
+    return refresher
+
+
+def _deltas(models: Log | None, rollout: FollowedRollout) -> DeltaFollower | None:
     """Serve constructs a replica in the event loop that its requests run in."""
-    if (models := log_of(settings)) is None:
+    if models is None:
         return None
     loop = asyncio.get_running_loop()
     return DeltaFollower(models, loop.call_soon_threadsafe, lambda: rollout.follow_deltas)

@@ -31,6 +31,9 @@ class ServingSettings(BaseSettings):
     log: str | None = None
     """Address of the log for impressions, feedback, deltas and rollouts; none: the champion alone
     is served, and no feedback is taken."""
+    experiment: Path | None = None
+    """A TOML file with the arms of an experiment (infra/serve/experiment.toml); none: all users
+    are served `model_name`."""
     rollout_seconds: float = Field(default=0.2, gt=0)
     """How often a replica looks for a rollout or a rollback."""
     poll_seconds: float = Field(default=2.0, gt=0)

@@ -89,6 +89,8 @@ class RankResponse(Contract):
     asked: list[bool]
     """Where the client may show the questionnaire, once >= 7 s or >= 50 % of the item are watched.
     At most one."""
+    arm: str | None = None
+    """Of the experiment that runs, `rest` for users in none of its arms; None: there is none."""
     token: str | None = None
     """Goes with every event about this response to POST /v1/events."""
     feedback: FeedbackState = "off"
@@ -202,6 +204,14 @@ class DeltaReport(Contract):
     """Why the newest delta is not in the live weights, where they are followed."""
 
 
+class LineReport(Contract):
+    """A model line beside the service's own."""
+
+    live: LiveModel | None
+    refresh: RefreshReport
+    deltas: DeltaReport | None
+
+
 class ModelReport(Contract):
     live: LiveModel | None
     refresh: RefreshReport
@@ -210,6 +220,22 @@ class ModelReport(Contract):
     replica: str
     feedback: FeedbackReport | None = None
     """None: the service has no log."""
+    lines: dict[str, LineReport] = Field(default_factory=dict)
+    """Further lines that arms of the experiment are served, by model name."""
+
+
+class Assignment(Contract):
+    """Which model line ranks for a user."""
+
+    user_id: int
+    model: str
+    """Name in the registry."""
+    experiment: str | None = None
+    """None: none runs, and all users are served alike."""
+    arm: str | None = None
+    """`rest` for users in none of the experiment's arms."""
+    bucket: int | None = None
+    """0 to 9,999, from the experiment's salt and the user."""
 
 
 class Health(Contract):

@@ -4,15 +4,16 @@ A plain class; serving/app.py puts it behind HTTP and Ray Serve.
 """
 
 import uuid
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 
 from serving.columns import durations, to_columns
 from serving.config import ServingSettings
-from serving.contract import ModelReport, RankRequest, RankResponse
+from serving.contract import LineReport, ModelReport, RankRequest, RankResponse
 from serving.feedback import Feedback
-from serving.live import Live
+from serving.lines import Lines
 from serving.ranked import Ranked, now_ms
 from serving.refresh import Refresher
 from serving.refusal import RefusedError
@@ -31,13 +32,17 @@ class RankerReplica:
         refresher: Refresher,
         name: str,
         feedback: Feedback | None = None,
+        lines: Lines | None = None,
     ) -> None:
+        """`refresher` is of the service's own line; `lines` has it too, or there is no other."""
         torch.set_num_threads(settings.threads)
         self.settings, self.refresher, self.name = settings, refresher, name
         self.feedback = feedback
+        self.lines = lines or Lines(settings.model_name, {settings.model_name: refresher})
 
     def rank(self, request: RankRequest) -> Ranked:
-        live = self.live()  # read once: a refresh cannot split a request
+        line = self.lines.of(request.user.get("user_id"))
+        live = line.live()  # read once: a refresh cannot split a request
         time_ms = now_ms() if request.request_time_ms is None else request.request_time_ms
         columns = to_columns(request, live.expected, self.settings.max_candidates, time_ms)
         seconds = durations(request)
@@ -57,20 +62,13 @@ class RankerReplica:
             item_id=columns.item["item_id"][best].tolist(),
             score=scores[best].tolist(),
             asked=[False] * len(best),
+            arm=line.arm,
         )
         return Ranked(response, live, columns, seconds, scores, best)
 
-    def live(self) -> Live:
-        """The live version. Raises RefusedError while there is none."""
-        live = self.refresher.live
-        if live is None:
-            raise RefusedError(
-                "no_model",
-                f"No version of {self.settings.model_name!r} is being served yet: "
-                f"{self.refresher.report.problem or 'the first one is being loaded'}. "
-                "Publish one, or wait and ask again; GET /v1/model says what is going on.",
-            )
-        return live
+    def check_ready(self) -> None:
+        """Raises RefusedError unless every line has a version to rank with."""
+        self.lines.all_live()
 
     def model(self) -> ModelReport:
         live = self.refresher.live
@@ -80,10 +78,23 @@ class RankerReplica:
             deltas=self.refresher.delta_report,
             replica=self.name,
             feedback=self.feedback and self.feedback.report(),
+            lines={name: self._report(r) for name, r in self._others()},
+        )
+
+    def _others(self) -> Iterator[tuple[str, Refresher]]:
+        own = self.settings.model_name
+        return ((name, r) for name, r in self.lines.refreshers.items() if name != own)
+
+    def _report(self, refresher: Refresher) -> LineReport:
+        live = refresher.live
+        return LineReport(
+            live=live and live.report(self.settings.max_candidates),
+            refresh=refresher.report,
+            deltas=refresher.delta_report,
         )
 
     def close(self) -> None:
-        self.refresher.stop()
+        self.lines.stop()
         if self.feedback is not None:
             self.feedback.close()
 

@@ -45,7 +45,9 @@ class Loop(NamedTuple):
 
     @property
     def live(self) -> Live:
-        return self.replica.live()
+        live = self.replica.refresher.live
+        assert live is not None
+        return live
 
     @property
     def name(self) -> tuple[int, int]:

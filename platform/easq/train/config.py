@@ -111,6 +111,9 @@ class StreamSection(Section):
     log: str
     """Address of the log whose topic `samples` is learnt; a relative SQLite path is made
     absolute. May be given to a run later, but not changed."""
+    models: str | None = None
+    """Address of the log whose topic `models` the run announces its deltas in; None: `log`. Lines
+    that learn from one log each need their own."""
     pass_windows: int = Field(default=3600, ge=1)
     """Windows that one Ray Data pass is long, to the next checkpoint."""
     checkpoint_windows: int = Field(default=60, ge=1)
@@ -196,7 +199,10 @@ def parse_config(tree: dict[str, Any], origin: str) -> TrainConfig:
         update={"uri": absolute_uri(config.tracking.uri)}
     )
     stream = config.stream and config.stream.model_copy(
-        update={"log": absolute_uri(config.stream.log)}
+        update={
+            "log": absolute_uri(config.stream.log),
+            "models": config.stream.models and absolute_uri(config.stream.models),
+        }
     )
     return config.model_copy(
         update={"run": run, "data": data, "tracking": tracking, "stream": stream}

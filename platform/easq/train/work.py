@@ -102,7 +102,8 @@ class Work:
     def _announcer(self) -> Announcer:
         """From here on replicas are told what each window of the log changes."""
         assert self.config.stream is not None
-        log = open_log(self.config.stream.log)
+        stream = self.config.stream
+        log = open_log(stream.models or stream.log)
         return Announcer(log, self.config.run.name, self.own.incarnation, self.learner)
 
     def checkpoint(self) -> None:

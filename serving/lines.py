@@ -1,0 +1,82 @@
+"""The model lines of a replica: the service's own, and those that arms of an experiment name.
+
+Every replica holds all of them and ranks with the line of the user's arm. Another line costs
+its weights; routing users to replicas by arm would need a front door that reads bodies, and
+would let arms differ by load as well.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from easq.experiment.assignment import REST, Experiment, bucket
+from serving.contract import Assignment
+from serving.live import Live
+from serving.refresh import Refresher
+from serving.refusal import RefusedError
+
+
+class Line(NamedTuple):
+    """What ranks for one user."""
+
+    arm: str | None
+    """None: there is no experiment."""
+    model_name: str
+    refresher: Refresher
+
+    def live(self) -> Live:
+        """The live version. Raises RefusedError while there is none: no other line stands in, or
+        the arms would not differ by what they are said to."""
+        if self.refresher.live is None:
+            raise RefusedError(
+                "no_model",
+                f"No version of {self.model_name!r} is being served yet: "
+                f"{self.refresher.report.problem or 'the first one is being loaded'}. "
+                "Publish one, or wait and ask again; GET /v1/model says what is going on.",
+            )
+        return self.refresher.live
+
+
+class Lines:
+    """All lines, by model name."""
+
+    def __init__(
+        self,
+        own: str,
+        refreshers: Mapping[str, Refresher],
+        experiment: Experiment | None = None,
+    ) -> None:
+        """Each model that an arm names, and `own`, must have a refresher."""
+        self.own, self.refreshers, self.experiment = own, dict(refreshers), experiment
+
+    def of(self, user_id: object) -> Line:
+        """The line of a user. What is no id belongs to no arm; the check of columns refuses it."""
+        if self.experiment is None:
+            return self._line(None, self.own)
+        arm = self.experiment.arm_of(user_id) if isinstance(user_id, int) else None
+        return self._line(REST, self.own) if arm is None else self._line(arm.name, arm.model)
+
+    def assignment(self, user_id: int) -> Assignment:
+        """What `of` says, for people and clients."""
+        line = self.of(user_id)
+        if self.experiment is None:
+            return Assignment(user_id=user_id, model=line.model_name)
+        return Assignment(
+            user_id=user_id,
+            model=line.model_name,
+            experiment=self.experiment.name,
+            arm=line.arm,
+            bucket=bucket(self.experiment.salt, user_id),
+        )
+
+    def all_live(self) -> None:
+        """Raises RefusedError unless every line has a version."""
+        for name in self.refreshers:
+            self._line(None, name).live()
+
+    def stop(self) -> None:
+        for refresher in self.refreshers.values():
+            refresher.stop()
+
+    def _line(self, arm: str | None, model: str | None) -> Line:
+        name = model or self.own
+        return Line(arm, name, self.refreshers[name])
