@@ -51,7 +51,8 @@ def table_of(judged: list[Judged], title: str) -> Table:
 
 def _record(judged: Judged) -> dict:
     target, measured = judged
-    return target._asdict() | measured._asdict() | {"met": judged.met}
+    figure = {name: float(value) for name, value in measured._asdict().items()}
+    return target._asdict() | figure | {"met": judged.met}
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ class Judged(NamedTuple):
     @property
     def met(self) -> bool:
         slack = 1.96 * self.measured.error
-        return self.target.low - slack <= self.measured.value <= self.target.high + slack
+        return bool(self.target.low - slack <= self.measured.value <= self.target.high + slack)
 
 
 def near(figure: str, value: float, tolerance: float, source: str) -> Target:
