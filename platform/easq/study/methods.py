@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from easq.simulate.answers import Pace
-from easq.study.rankings import GAMMAS, SERVED, blend, oracle
+from easq.study.rankings import FUSION, GAMMAS, SERVED, blend, oracle
 
 ALIGNMENT = "loss.alignment"
+KAPPA = (0.25, 1.0, 4.0, 16.0)
+SMALL = (0.02, 0.05, 0.1, 0.2, 0.5)
+FEW = (1.0, 3.0, 10.0)
 LAMBDA_2 = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -28,6 +31,7 @@ class Method(NamedTuple):
     values: tuple[float, ...] = (0.0,)
     questionnaire: Pace | None = None  # another pace of answers than the world's
     is_ceiling: bool = False  # knows what no method can know
+    ranking: str = SERVED  # of the trial, without a knob of mixing
 
     def points(self) -> list[Point]:
         """In the order of the knob."""
@@ -39,7 +43,7 @@ class Method(NamedTuple):
         if self.knob == GAMMA_TRUTH:
             return Point(value, self.settings, oracle(value), self.questionnaire)
         trained = {**self.settings, self.knob: value} if self.knob else self.settings
-        return Point(value, trained, SERVED, self.questionnaire)
+        return Point(value, trained, self.ranking, self.questionnaire)
 
 
 GAMMA, GAMMA_TRUTH = "gamma", "gamma of the truth"
@@ -49,9 +53,26 @@ BASE = "emer"
 METHODS: dict[str, Method] = {
     BASE: Method("EMER", {"model.method": "emer"}),
     "easq": Method("EASQ", {"model.method": "easq"}, ALIGNMENT, LAMBDA_2),
+    "emer_s": Method("EMERs", {"model.method": "emer_s"}, ALIGNMENT, SMALL),
+    "imputation": Method(
+        "Imputation Network", {"model.method": "imputation"}, "imputation.kappa", KAPPA
+    ),
+    "saqrec": Method("SAQRec", {"model.method": "saqrec"}, ALIGNMENT, FEW),
+    "classic_dpo": Method(
+        "classic DPO, frozen reference", {"model.method": "classic_dpo"}, ALIGNMENT, LAMBDA_2
+    ),
+    "fusion": Method("weighted fusion formula", {"model.method": "emer"}, ranking=FUSION),
     "easq_without_dpo": Method("EASQ without DPO", {"model.method": "easq", ALIGNMENT: 0.0}),
     "blend": Method(
         "blend ŷ + γ ŝ, no DPO", {"model.method": "easq", ALIGNMENT: 0.0}, GAMMA, GAMMAS
+    ),
+    "census": Method(
+        "EASQ, every view answered",
+        {"model.method": "easq"},
+        ALIGNMENT,
+        FEW,
+        questionnaire="census",
+        is_ceiling=True,
     ),
     "oracle": Method(
         "EMER + γ truth", {"model.method": "emer"}, GAMMA_TRUTH, GAMMAS, is_ceiling=True

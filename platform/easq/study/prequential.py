@@ -20,7 +20,7 @@ class Judged(NamedTuple):
     """The judged requests of a history, [R], and the scores of their candidates, [N]."""
 
     first_row: int  # of the history
-    samples: pa.Table  # without features
+    samples: pa.Table  # of features the upstream scores only
     part: list[str]  # of each request
     main: np.ndarray
     satisfaction: np.ndarray | None
@@ -46,7 +46,7 @@ def prequential(
         share = share_of(table, window, len(windows), 0, 1)
         if (of_window := part_of[window.day]) is not None:
             scores = learner.score(share)
-            samples.append(table.select(EVERY_SAMPLE.names))
+            samples.append(table.select(_kept(table)))
             part += [of_window] * table.num_rows
             main.append(scores.main)
             satisfaction += [] if scores.satisfaction is None else [scores.satisfaction]
@@ -58,3 +58,8 @@ def prequential(
         np.concatenate(main),
         np.concatenate(satisfaction) if satisfaction else None,
     )
+
+
+def _kept(table: pa.Table) -> list[str]:
+    names = table.column_names
+    return [n for n in names if n in EVERY_SAMPLE.names or n.startswith("upstream.")]

@@ -6,11 +6,15 @@ that could be mixed in.
 """
 
 import numpy as np
+import pyarrow as pa
 
+from easq.baselines.fusion import fit_fusion, fusion_scores, upstream_scores
+from easq.samples import BehaviourOrder, flatten
 from easq.study.judge import Requests
 from easq.study.prequential import Judged
+from easq.study.user_sums import PARTS
 
-SERVED = "served"
+SERVED, FUSION = "served", "fusion"
 GAMMAS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 2.0)
 
 
@@ -24,9 +28,18 @@ def oracle(gamma: float) -> str:
     return f"oracle {gamma:g}"
 
 
-def rankings(judged: Judged, requests: Requests, with_truth: bool) -> dict[str, np.ndarray]:
-    """Scores by name, [N] each. `with_truth`: also mixed with the truth, the ceiling."""
+def rankings(judged: Judged, requests: Requests, of_base: bool) -> dict[str, np.ndarray]:
+    """Scores by name, [N] each. `of_base`: with those that need no training but EMER's."""
     y, s = judged.main, judged.satisfaction
     mixed = {} if s is None else {blend(gamma): y + gamma * s for gamma in GAMMAS}
-    best = {oracle(gamma): y + gamma * requests.expected for gamma in GAMMAS} if with_truth else {}
-    return {SERVED: y, **mixed, **best}
+    if not of_base:
+        return {SERVED: y, **mixed}
+    best = {oracle(gamma): y + gamma * requests.expected for gamma in GAMMAS}
+    return {SERVED: y, FUSION: _fusion(judged, requests), **best}
+
+
+def _fusion(judged: Judged, requests: Requests) -> np.ndarray:
+    """The weights are fitted to the validation days."""
+    validation = judged.samples.filter(pa.array(requests.part == PARTS.index("validation")))
+    weights = fit_fusion(flatten(validation), BehaviourOrder())
+    return fusion_scores(upstream_scores(requests.flat), weights)
