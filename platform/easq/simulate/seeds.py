@@ -2,7 +2,7 @@
 
 import numpy as np
 
-WORLD, TRAFFIC, CHUNKS, LIVE_REQUESTS, LIVE_VIEWS = range(5)
+WORLD, TRAFFIC, CHUNKS, LIVE_REQUESTS, LIVE_VIEWS, TALLY, ROOM, VISITS = range(8)
 
 
 def generator(seed: int, *stream: int) -> np.random.Generator:
