@@ -2,7 +2,7 @@
 
 import numpy as np
 
-WORLD, TRAFFIC, CHUNKS, LIVE_REQUESTS, LIVE_VIEWS, TALLY, ROOM, VISITS = range(8)
+WORLD, TRAFFIC, CHUNKS, LIVE_REQUESTS, LIVE_VIEWS, TALLY, ROOM, VISITS, SERVED = range(9)
 
 
 def generator(seed: int, *stream: int) -> np.random.Generator:

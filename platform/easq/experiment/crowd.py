@@ -1,0 +1,137 @@
+"""Users of a simulated world who live with a service, and the sums of what they truly did.
+
+Whoever ranks for them is outside: learners in this process, or the platform over HTTP. The sums
+are the users' side of it, so that what the service loses is not lost here.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from easq.events import Answer
+from easq.experiment.table2 import UserSums
+from easq.questionnaire import is_eligible
+from easq.simulate.answers import QUESTIONNAIRES, Replies, reply
+from easq.simulate.seeds import SERVED, generator
+from easq.simulate.simulation import (
+    Outcome,
+    Scene,
+    SimulationConfig,
+    draw_scene,
+    draw_surroundings,
+)
+from easq.simulate.traffic import Requests
+from easq.simulate.users import Behaviour, behave
+from easq.simulate.visits import Page, VisitConfig, arrive, live_day
+
+OPENING_SECONDS, SWIPE_SECONDS = 3.0, 0.5
+"""Time in the app beside watching: before a page, and between videos."""
+
+
+class Served(NamedTuple):
+    """What a service made of some requests' candidates, flat, [N] each."""
+
+    place: np.ndarray  # in the request's ranking, 0 first; what was not returned comes after
+    may_ask: np.ndarray  # bool: the questionnaire, once enough is watched
+
+
+class Service(Protocol):
+    """Ranks for users, and is told what they did."""
+
+    def rank(self, requests: Requests, scene: Scene) -> Served: ...
+
+    def tell(self, requests: Requests, outcome: Outcome) -> None: ...
+
+
+class Crowd:
+    """All users of a world. Their days begin after those of the config's traffic."""
+
+    def __init__(
+        self, config: SimulationConfig, visits: VisitConfig, service: Service, seed: int = 0
+    ) -> None:
+        """`seed` is of what happens in the test; the world is the config's."""
+        self.config, self.visits, self.service, self.seed = config, visits, service, seed
+        self.world, self.upstream = draw_surroundings(config)
+        self.sums = UserSums.nothing(len(self.world.users.activity))
+        self._pages = 0
+
+    def live(self, days: int) -> Iterator[int]:
+        """Day after day; gives each day's number, from 1, once it is over."""
+        users = arrive(self.visits, self.world, self.seed)
+        first, explore = self.config.traffic.days, self.config.traffic.explore
+        for number in range(days):
+            day = first + number
+            users, seen = live_day(
+                self.visits, self.world, users, day, explore, self._serve, self.seed
+            )
+            self.sums = self.sums._replace(active_days=self.sums.active_days + seen.came)
+            yield number + 1
+
+    def _serve(self, requests: Requests) -> Page:
+        """One page for each of some users, none twice."""
+        self._pages += 1
+        rng = generator(self.config.seed, SERVED, self.seed, self._pages)
+        scene = draw_scene(self.config, self.world, self.upstream, requests, rng)
+        served = self.service.rank(requests, scene)
+        outcome = self._lived(scene, served, rng)
+        self.service.tell(requests, outcome)
+        self.sums = self.sums.plus(sums_of(requests, outcome, self.sums))
+        return page_of(outcome)
+
+    def _lived(self, scene: Scene, served: Served, rng: np.random.Generator) -> Outcome:
+        world, viewing = self.world, scene.viewing
+        exposed = served.place < self.config.traffic.exposed
+        did = behave(self.config.behaviour, world, viewing, rng)
+        behaviour = Behaviour(
+            np.where(exposed, did.watched_seconds, 0),
+            {name: done & exposed for name, done in did.actions.items()},
+        )
+        duration = world.items.duration_seconds[viewing.item]
+        shown = exposed & served.may_ask & is_eligible(behaviour.watched_seconds, duration)
+        questionnaire, z = QUESTIONNAIRES[self.config.questionnaire], viewing.satisfaction
+        replies = Replies(shown, reply(questionnaire, world, viewing.user, z, shown, rng))
+        return Outcome(
+            scene.candidates,
+            scene.scores,
+            served.place,
+            exposed,
+            behaviour,
+            replies,
+            z,
+            scene.expected,
+        )
+
+
+def page_of(outcome: Outcome) -> Page:
+    """What each viewer made of the videos shown to them."""
+    request, rows = outcome.candidates.request, len(outcome.candidates.lengths)
+    views = np.bincount(request, outcome.exposed, rows).astype(np.int64)
+    z = np.bincount(request, outcome.exposed * outcome.satisfaction, rows) / views
+    return Page(z, np.bincount(request, outcome.behaviour.watched_seconds, rows), views)
+
+
+def sums_of(requests: Requests, outcome: Outcome, like: UserSums) -> UserSums:
+    """By user, what some pages came to; `like` says of how many users. No active days."""
+    user, users = requests.user[outcome.candidates.request], len(like.views)
+    actions, answer = outcome.behaviour.actions, outcome.replies.answer
+
+    def total(values: np.ndarray) -> np.ndarray:
+        return np.bincount(user, values, users)
+
+    views, watched = total(outcome.exposed), total(outcome.behaviour.watched_seconds)
+    opening = OPENING_SECONDS * np.bincount(requests.user, minlength=users)
+    return UserSums(
+        active_days=np.zeros(users),
+        stay_seconds=watched + opening + SWIPE_SECONDS * views,
+        watched_seconds=watched,
+        views=views,
+        like=total(actions["like"]),
+        follow=total(actions["follow"]),
+        comment=total(actions["comment"]),
+        forward=total(actions["forward"]),
+        questions=total(outcome.replies.shown),
+        answers=total(answer != Answer.NONE),
+        satisfied=total(answer == Answer.SATISFIED),
+        dissatisfied=total(answer == Answer.DISSATISFIED),
+    )
