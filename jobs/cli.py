@@ -8,6 +8,7 @@ import sys
 import typer
 from rich.console import Console
 
+from jobs.ab import ab
 from jobs.demo import demo
 from jobs.drain import drain
 from jobs.gate import gate, rollback
@@ -38,6 +39,7 @@ COMMANDS.command()(status)
 COMMANDS.command()(viewers)
 COMMANDS.command()(gate)
 COMMANDS.command()(rollback)
+COMMANDS.command()(ab)
 
 
 def app() -> None:

@@ -3,6 +3,7 @@
 import json
 import time
 import urllib.request
+from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,14 @@ class Loop:
     """
 
     def __init__(
-        self, config: TrainConfig, config_file: Path, folder: Path, settings: LoopSettings
+        self,
+        config: TrainConfig,
+        config_file: Path,
+        folder: Path,
+        settings: LoopSettings,
+        lines: Sequence[Path] = (),
     ) -> None:
+        """`lines`: configurations of further model lines, which are trained beside this one."""
         if config.stream is None or config.tracking is None:
             raise ValueError(
                 f"{config_file} has no [stream] or no [tracking] section, and the loop needs both: "
@@ -58,7 +65,9 @@ class Loop:
         self.folder, self.settings = folder, settings
         self.log, self.tracking = config.stream.log, config.tracking
         self.url, self.mlflow_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
-        parts = [self._mlflow(), self._join(), self._serving(), self._train()]
+        parts = [self._mlflow(), self._join(), self._serving()]
+        parts += [self._train("train", config_file)]
+        parts += [self._train(f"train-{line.stem}", line) for line in lines]
         parts += [self._gate()] if self.tracking.gate else []
         self.supervisor = Supervisor(parts, folder)
 
@@ -125,9 +134,9 @@ class Loop:
             "serving", ["serving.up"], {f"EASQ_{n.upper()}": str(v) for n, v in settings.items()}
         )
 
-    def _train(self) -> Part:
+    def _train(self, name: str, config_file: Path) -> Part:
         """It finishes where it is drained."""
-        return Part("train", ["jobs.train", str(self.config_file)], {}, DRAIN_SECONDS, True)
+        return Part(name, ["jobs.train", str(config_file)], {}, DRAIN_SECONDS, True)
 
     def _gate(self) -> Part:
         options = {

@@ -88,7 +88,7 @@ class Audience:
         rng = generator(self.config.seed, LIVE_VIEWS, self.seed, hidden.number)
         behaviour = behave(self.config.behaviour, self.world, viewing, rng)
         answer = self._answers(viewing, behaviour, np.array(asked[: len(shown)], bool), rng)
-        return _events(hidden.request_id, viewing.item, behaviour, answer)
+        return viewer_events(hidden.request_id, viewing.item, behaviour, answer)
 
     def _answers(
         self, viewing: Viewing, behaviour: Behaviour, asked: np.ndarray, rng: np.random.Generator
@@ -162,7 +162,7 @@ def _lists(columns: dict[str, np.ndarray], prefix: str) -> dict[str, list]:
     return {name.removeprefix(prefix): values.tolist() for name, values in columns.items()}
 
 
-def _events(
+def viewer_events(
     request_id: str, item: np.ndarray, behaviour: Behaviour, answer: np.ndarray
 ) -> list[ViewerEvent]:
     """A behaviour for each video, at its end, and the answer after it."""

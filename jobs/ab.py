@@ -1,0 +1,120 @@
+"""The online test of the paper (EASQ §5.3, Table 2) with simulated users: EASQ against EMER.
+
+Both lines learn from everybody's feedback; users are served by the line of their arm, come back
+or stay away by what they truly think, and are counted on their own side.
+
+Usage: easq ab [--same] [--in-process] [--users N] [--share 0.5] [--out DIR]
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from easq.experiment.assignment import Arm, Experiment
+from easq.experiment.false_positives import false_positives
+from easq.experiment.table2 import compare
+from easq.simulate.answers import Pace
+from easq.simulate.simulation import SimulationConfig
+from easq.simulate.traffic import TrafficConfig
+from easq.simulate.world import WorldConfig
+from easq.tracking_result import log_result
+from easq.train.config import absolute_uri
+from jobs.ab_loop import OTHER, Test, live_in_process, live_over_http
+from jobs.ab_report import (
+    differences_table,
+    false_positives_table,
+    figures_of,
+    ratio_sentence,
+    write_page,
+)
+
+CONTROL, TREATMENT = "control", "treatment"
+
+
+def ab(
+    out: Annotated[Path, typer.Option(help="New folder for all that the run keeps.")] = Path(
+        ".easq/ab"
+    ),
+    in_process: Annotated[
+        bool, typer.Option(help="Without the platform's processes: the same users, much faster.")
+    ] = False,
+    same: Annotated[
+        bool, typer.Option(help="A/A: one line for both arms, judged with 20 salts too.")
+    ] = False,
+    users: Annotated[int, typer.Option(min=4, help="Of the simulated world.")] = 2_000,
+    requests: Annotated[int, typer.Option(min=1, help="Learnt before the test.")] = 8_000,
+    days: Annotated[int, typer.Option(min=1, help="Simulated days of the test.")] = 7,
+    share: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Of the users in each arm (EASQ §5.3: 0.051).")
+    ] = 0.5,
+    seed: Annotated[int, typer.Option(help="Of the world, and of who is in which arm.")] = 7,
+    questionnaire: Annotated[
+        Pace, typer.Option(help="Of the world's own days; over HTTP the service asks more.")
+    ] = "accelerated",
+    tracking: Annotated[str | None, typer.Option(help="MLflow, for the result as a run.")] = None,
+) -> None:
+    """Run the test, and print Table 2 with intervals."""
+    console = Console(soft_wrap=True, markup=False)
+    config = SimulationConfig(
+        seed=seed,
+        world=WorldConfig(users=users),
+        traffic=TrafficConfig(requests=requests),
+        questionnaire=questionnaire,
+    )
+    test = Test(config, experiment_of(share, seed, same), days)
+    folder = _new(out.resolve())
+    if in_process:
+        sums = live_in_process(test, console.print)
+    else:
+        sums = live_over_http(test, folder, console.print)
+    ids = np.arange(users)
+    found = compare(sums, test.experiment.arms_of(ids), test.experiment, TREATMENT, CONTROL)
+    title = "A/A test" if same else "EASQ against EMER"
+    console.print(differences_table(found, title))
+    console.print(ratio_sentence(found))
+    if same:
+        console.print(false_positives_table(false_positives(sums, ids, test.experiment)))
+    settings = {
+        "users": f"{users}",
+        "days": f"{days}",
+        "share": f"{share:g}",
+        "seed": f"{seed}",
+        "requests before": f"{requests}",
+        "questionnaire": questionnaire,
+        "service": "in process" if in_process else "over HTTP",
+    }
+    page = write_page(folder / "result", title, _story(settings), found)
+    console.print(f"{page}")
+    if tracking is not None:
+        uri = absolute_uri(tracking)
+        log_result(uri, "easq-ab", "ab", settings, figures_of(found), folder / "result")
+
+
+def experiment_of(share: float, seed: int, same: bool) -> Experiment:
+    """The treatment is the service's own line, the control EMER, or for an A/A the same."""
+    control = Arm(name=CONTROL, share=share, model=None if same else OTHER)
+    return Experiment(
+        name="a-a" if same else "easq-against-emer",
+        salt=f"ab-{seed}",
+        arms=(control, Arm(name=TREATMENT, share=share)),
+    )
+
+
+def _new(folder: Path) -> Path:
+    """Runs are resumed by name, and a test that is resumed would begin with what it taught."""
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} holds another test; name a new folder with --out")
+    (folder / "result").mkdir(parents=True)
+    return folder
+
+
+def _story(settings: dict[str, str]) -> str:
+    told = ", ".join(f"{name}: {value}" for name, value in settings.items())
+    return (
+        "Simulated users were divided by a salted hash and served by the model line of their arm; "
+        "every line learnt from everybody's feedback. They leave and return by true satisfaction. "
+        f"Settings: {told}."
+    )
