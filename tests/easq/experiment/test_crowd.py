@@ -1,0 +1,128 @@
+"""Simulated users live with model lines; what is counted is what they did."""
+
+import numpy as np
+import pytest
+import torch
+
+from easq.experiment.assignment import Arm, Experiment
+from easq.experiment.crowd import OPENING_SECONDS, SWIPE_SECONDS, Crowd, Served
+from easq.experiment.false_positives import false_positives
+from easq.experiment.in_process import LinesInProcess, columns_of, scores
+from easq.experiment.table2 import compare
+from easq.simulate.columns import feature_spec
+from easq.simulate.simulation import Scene, SimulationConfig, draw_scene, draw_surroundings
+from easq.simulate.traffic import Requests, TrafficConfig
+from easq.simulate.upstream import places
+from easq.simulate.visits import VisitConfig
+from easq.simulate.world import WorldConfig
+from easq.train.config import parse_config
+from easq.train.learner import Learner
+
+USERS = 300
+CONFIG = SimulationConfig(
+    seed=5,
+    world=WorldConfig(users=USERS, items=300, authors=30),
+    traffic=TrafficConfig(requests=256, days=2),
+)
+
+
+class ByTruth:
+    """Ranks by the hidden z times a sign of each user: +1 for the best, -1 for the worst."""
+
+    def __init__(self, sign: np.ndarray) -> None:
+        self.sign = sign
+        self.told = 0
+
+    def rank(self, requests: Requests, scene: Scene) -> Served:
+        value = self.sign[scene.viewing.user] * scene.viewing.satisfaction
+        asked = np.arange(len(value)) % 2 == 0
+        return Served(places(value, scene.candidates.request), asked)
+
+    def tell(self, requests: Requests, _: object) -> None:
+        self.told += len(requests.user)
+
+
+def lived(service: ByTruth, days: int, config: SimulationConfig = CONFIG) -> Crowd:
+    crowd = Crowd(config, VisitConfig(usual=0.27), service)
+    for _ in crowd.live(days):
+        pass
+    return crowd
+
+
+def test_sums_are_what_was_told():
+    service = ByTruth(np.zeros(USERS))
+    sums = lived(service, days=2).sums
+    assert sums.views.sum() == 8 * service.told
+    assert ((sums.views > 0) == (sums.active_days > 0)).all()
+    assert sums.active_days.max() == 2
+    assert (sums.satisfied + sums.dissatisfied <= sums.answers).all()
+    assert (sums.answers <= sums.questions).all()
+    opening = OPENING_SECONDS * sums.views / 8
+    assert sums.stay_seconds == pytest.approx(
+        sums.watched_seconds + opening + SWIPE_SECONDS * sums.views
+    )
+
+
+def test_whoever_is_shown_what_satisfies_answers_so_and_comes_back():
+    experiment = Experiment(
+        name="e", salt="s", arms=(Arm(name="worst", share=0.5), Arm(name="best", share=0.5))
+    )
+    arm = experiment.arms_of(np.arange(USERS))
+    sums = lived(ByTruth(np.where(arm == 1, 1.0, -1.0)), days=7).sums
+    found = compare(sums, arm, experiment, "best", "worst").differences
+    assert found["Q-rate"].low > 0
+    assert found["Q-Dissatisfied"].high < 0
+    assert found["LT7"].low > 0
+
+
+def test_an_a_a_test_of_simulated_users_comes_out_empty():
+    experiment = Experiment(
+        name="e", salt="s", arms=(Arm(name="a", share=0.5), Arm(name="b", share=0.5))
+    )
+    config = CONFIG.model_copy(update={"world": WorldConfig(users=800, items=300, authors=30)})
+    sums = lived(ByTruth(np.ones(800)), days=7, config=config).sums
+    found = false_positives(sums, np.arange(800), experiment, salts=20)
+    assert found.is_empty, found
+
+
+def learner(method: str) -> Learner:
+    tree = {"run": {"name": method, "storage": "-"}, "data": {"history": "-"}}
+    config = parse_config(
+        tree | {"model": {"method": method, "width": 16, "heads": 2}, "optim": {"batch": 64}},
+        "test",
+    )
+    return Learner(config, feature_spec(CONFIG), torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def begun() -> LinesInProcess:
+    """Two lines that have learnt the days before the test; odd users have the second."""
+    lines = LinesInProcess(CONFIG, [learner("emer"), learner("easq")], np.arange(USERS) % 2, 128)
+    lines.begin()
+    return lines
+
+
+def scene_of(requests: Requests) -> Scene:
+    world, upstream = draw_surroundings(CONFIG)
+    return draw_scene(CONFIG, world, upstream, requests, np.random.default_rng(1))
+
+
+def test_every_user_is_ranked_for_by_the_line_of_the_arm(begun):
+    requests = Requests(np.array([4, 7, 8]), np.zeros(3, bool), np.full(3, 2 * 86_400_000))
+    scene = scene_of(requests)
+    columns = columns_of(CONFIG, begun.world, requests, scene)
+    request = scene.candidates.request
+    emer, easq = (places(scores(line, columns), request) for line in begun.lines)
+    assert (emer != easq).any()
+    expected = np.where(requests.user[request] % 2 == 1, easq, emer)
+    assert (begun.rank(requests, scene).place == expected).all()
+
+
+def test_both_lines_learn_from_everybody(begun):
+    before = [line.position.requests for line in begun.lines]
+    crowd = Crowd(CONFIG, VisitConfig(usual=0.27), begun)
+    assert list(crowd.live(1)) == [1]
+    after = [line.position.requests for line in begun.lines]
+    assert after[0] == after[1]
+    pages = crowd.sums.views.sum() / 8
+    assert 0 <= pages - (after[0] - before[0]) < begun.window  # the last window is not full
