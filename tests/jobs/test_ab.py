@@ -1,0 +1,103 @@
+"""The A/B test before the real API with its log, two lines on one replica."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from easq.experiment.crowd import Crowd
+from easq.experiment.table2 import compare
+from easq.log.interface import EVENTS
+from easq.log.sqlite import SqliteLog
+from easq.simulate.simulation import SimulationConfig, draw_surroundings
+from easq.simulate.traffic import TrafficConfig
+from easq.simulate.visits import VisitConfig
+from easq.simulate.world import WorldConfig
+from jobs.ab import CONTROL, TREATMENT, ab, experiment_of
+from jobs.ab_report import write_page
+from jobs.ab_service import HttpService
+from serving.api import build_api
+from serving.config import ServingSettings
+from serving.feedback import Feedback
+from serving.lines import Lines
+from serving.refresh import Refresher
+from serving.replica import RankerReplica
+
+KEY = "sixteen letters!"
+USERS = 40
+CONFIG = SimulationConfig(
+    seed=3, world=WorldConfig(users=USERS), traffic=TrafficConfig(requests=60, days=2)
+)
+EXPERIMENT = experiment_of(share=0.5, seed=1, same=False)
+
+
+@pytest.fixture
+def log(tmp_path):
+    log = SqliteLog(tmp_path / "log.db", partitions=1)
+    yield log
+    log.close()
+
+
+@pytest.fixture
+def api(version, log):
+    """Both lines have the same weights under two names."""
+    settings = ServingSettings.model_validate(
+        {
+            "model_name": "easq",
+            "token_key": KEY,
+            "ask_share": 1.0,
+            "ask_per_day": 1000,
+            "ask_cooldown_seconds": 0.0,
+            "events_per_minute": 100_000,
+            "viewing_speed": 1e9,
+        }
+    )
+    lines = {}
+    for name in ("easq", "emer"):
+        named = version._replace(name=name)
+        lines[name] = Refresher(
+            lambda named=named: named, lambda v: Path(v.uri), lambda: None, poll_seconds=1.0
+        )
+        lines[name].look()
+    replica = RankerReplica(
+        settings,
+        lines["easq"],
+        "r0",
+        Feedback(log, KEY.encode(), settings),
+        Lines("easq", lines, EXPERIMENT),
+    )
+    yield build_api(replica)
+    replica.close()
+
+
+def test_a_day_over_http_is_counted_by_the_users_and_kept_by_the_platform(
+    api, log, serving_at, tmp_path
+):
+    with serving_at(api) as url:
+        service = HttpService(url, CONFIG, draw_surroundings(CONFIG)[0])
+        crowd = Crowd(CONFIG, VisitConfig(), service)
+        assert list(crowd.live(1)) == [1]
+    sums, kept = crowd.sums, log.read(EVENTS, 0, 0, max_rows=100_000)
+    kinds = Counter(kept.table.column("kind").to_pylist())
+    assert kinds["impression"] == service.counts["ranked"] == sums.views.sum() / 8
+    assert kinds["behaviour"] == sums.views.sum()
+    assert kinds["answer"] == sums.answers.sum() > 0
+    assert service.counts.keys() == {"ranked", "accepted"}  # nothing was rejected
+    assert set(service.models) == {(CONTROL, "emer"), (TREATMENT, "easq")}
+    arm = EXPERIMENT.arms_of(np.arange(USERS))
+    of_control = service.models[CONTROL, "emer"]
+    assert of_control == sums.views[arm == 0].sum() / 8
+
+    found = compare(sums, arm, EXPERIMENT, TREATMENT, CONTROL)
+    page = write_page(tmp_path, "EASQ against EMER", "Told.", found).read_text()
+    assert f"| LT7 | {found.differences['LT7'].treatment:.4g} |" in page
+    figures = json.loads((tmp_path / "ab.json").read_text())
+    assert figures["users"]["seen"] == [int((arm == 1).sum()), int((arm == 0).sum())]
+
+
+def test_a_folder_of_another_test_is_refused(tmp_path):
+    (tmp_path / "log.db").touch()
+    with pytest.raises(ValueError, match="holds another test"):
+        ab(out=tmp_path)
