@@ -106,7 +106,9 @@ def live_over_http(test: Test, folder: Path, tell: Tell) -> UserSums:
                 tell(sentence)
 
         sums = _lived(test, service, _usual(history, test.config), look)
-        tell(f"events: {dict(service.counts)}; rankings by arm and model: {dict(service.models)}")
+        tell(f"rankings and events: {dict(service.counts)}")
+        tell(f"rankings by arm and model: {dict(service.models)}")
+        tell(f"version and delta that ranked last: {service.newest}")
         return sums
     finally:
         loop.stop()

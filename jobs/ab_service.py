@@ -47,6 +47,8 @@ class HttpService:
         """Of `ranked`, `accepted` and `rejected <code>`."""
         self.models: Counter[tuple[str, str]] = Counter()
         """Rankings by arm and model name, as the responses say."""
+        self.newest: dict[str, tuple[int, int]] = {}
+        """Version and last delta that ranked last, by model name."""
         self._pages: list[_Page] = []
 
     def rank(self, requests: Requests, scene: Scene) -> Served:
@@ -62,8 +64,10 @@ class HttpService:
             for start, end, reply in zip(starts, ends, replies, strict=True)
         ]
         for page in self._pages:
+            model = page.response["model"]
             self.counts["ranked"] += 1
-            self.models[page.response["arm"] or "", page.response["model"]["name"]] += 1
+            self.models[page.response["arm"] or "", model["name"]] += 1
+            self.newest[model["name"]] = model["version"], model["seq"]
         return self._served(scene.viewing.item)
 
     def tell(self, _: Requests, outcome: Outcome) -> None:

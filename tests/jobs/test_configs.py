@@ -18,10 +18,12 @@ def test_every_shipped_configuration_is_read(path):
 
 
 def test_paths_and_databases_are_made_absolute():
-    tables = {"tracking": {"uri": "sqlite:///x/mlflow.db"}, "stream": {"log": "sqlite:///x/l.db"}}
+    stream = {"log": "sqlite:///x/l.db", "models": "sqlite:///x/m.db"}
+    tables = {"tracking": {"uri": "sqlite:///x/mlflow.db"}, "stream": stream}
     config = parse_config(MINIMAL | tables, "test")
     assert config.stream is not None
     assert config.stream.log == f"sqlite:///{Path.cwd() / 'x' / 'l.db'}"
+    assert config.stream.models == f"sqlite:///{Path.cwd() / 'x' / 'm.db'}"
     assert config.tracking is not None
     assert config.tracking.uri == f"sqlite:///{Path.cwd() / 'x' / 'mlflow.db'}"
     assert config.data.history == Path.cwd() / "h"

@@ -1,5 +1,6 @@
 """Arms of an experiment are ranked for by their own model lines, and say so."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from easq.artefact import load_ranker
 from easq.experiment.assignment import Arm, Experiment, bucket
 from easq.registry import Version
 from serving.api import build_api
+from serving.app import lines_of
 from serving.config import ServingSettings
 from serving.lines import Lines
 from serving.refresh import Refresher
@@ -121,3 +123,25 @@ def test_without_an_experiment_all_users_have_the_service_s_model(replica):
     said = TestClient(build_api(replica)).get("/v1/experiment?user_id=7").json()
     assert said["model"] == "easq"
     assert (said["experiment"], said["arm"], said["bucket"]) == (None, None, None)
+
+
+def test_a_service_has_a_line_for_every_model_that_an_arm_names(tmp_path):
+    file = tmp_path / "experiment.toml"
+    arms = [("a", f'model = "emer"\nmodels = "sqlite:///{tmp_path}/emer.db"'), ("b", "")]
+    rows = [f'[[arms]]\nname = "{name}"\nshare = 0.1\n{more}\n' for name, more in arms]
+    file.write_text('name = "e"\nsalt = "s"\n' + "".join(rows))
+    settings = ServingSettings(
+        model_name="easq",
+        tracking_uri=f"sqlite:///{tmp_path}/mlflow.db",
+        cache_dir=tmp_path / "versions",
+        experiment=file,
+    )
+
+    async def built() -> Lines:  # a replica is made in the event loop that its requests run in
+        return lines_of(settings)
+
+    lines = asyncio.run(built())
+    assert set(lines.refreshers) == {"easq", "emer"}
+    assert lines.refreshers["easq"].delta_report is None  # the service has no log
+    assert lines.refreshers["emer"].delta_report is not None
+    assert (tmp_path / "emer.db").is_file()
