@@ -42,6 +42,8 @@ class LoopSettings(BaseModel):
 class Loop:
     """MLflow, joiner, serving, training, and perhaps a gate, as supervised parts.
 
+    Where the configuration names a server of MLflow, that one is used and none is started.
+
     Raises:
         ValueError: the configuration names no log or no tracking.
     """
@@ -58,7 +60,11 @@ class Loop:
         self.folder, self.settings = folder, settings
         self.log, self.tracking = config.stream.log, config.tracking
         self.url, self.mlflow_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
-        parts = [self._mlflow(), self._join(), self._serving(), self._train()]
+        parts = [self._join(), self._serving(), self._train()]
+        if self.tracking.uri.startswith("http"):
+            self.mlflow_url = self.tracking.uri
+        else:
+            parts = [self._mlflow(), *parts]
         parts += [self._gate()] if self.tracking.gate else []
         self.supervisor = Supervisor(parts, folder)
 
