@@ -25,6 +25,7 @@ from serving.refresh import Refresher
 from serving.replica import RankerReplica
 from serving.rollout import FollowedRollout, RolloutWatcher
 from serving.token_key import token_key
+from serving.vitals import VitalSigns, VitalsTeller
 
 FIRST_LOOK_SECONDS = 30.0
 """So long a new replica takes no requests while it loads its first version."""
@@ -57,10 +58,12 @@ class RankerDeployment:
             _deltas(settings, rollout),
         )
         name = serve.get_replica_context().replica_id.unique_id
-        self.replica = RankerReplica(settings, refresher, name, feedback_of(settings))
+        signs = VitalSigns(name, lambda: rollout.newest)
+        self.replica = RankerReplica(settings, refresher, name, feedback_of(settings), signs)
         if (models := log_of(settings)) is not None:
             seconds = settings.rollout_seconds
             RolloutWatcher(models, rollout, refresher.wake, seconds).start()
+            VitalsTeller(models, signs, settings.vitals_seconds).start()
         refresher.start()
         # Until this returns, requests go to the other replicas, which have a version.
         await asyncio.to_thread(refresher.wait_for_first_look, FIRST_LOOK_SECONDS)

@@ -8,6 +8,7 @@ import uuid
 import numpy as np
 import torch
 
+from easq.features import Columns
 from serving.columns import durations, to_columns
 from serving.config import ServingSettings
 from serving.contract import ModelReport, RankRequest, RankResponse
@@ -16,6 +17,7 @@ from serving.live import Live
 from serving.ranked import Ranked, now_ms
 from serving.refresh import Refresher
 from serving.refusal import RefusedError
+from serving.vitals import VitalSigns
 
 
 class RankerReplica:
@@ -31,23 +33,20 @@ class RankerReplica:
         refresher: Refresher,
         name: str,
         feedback: Feedback | None = None,
+        signs: VitalSigns | None = None,
     ) -> None:
         torch.set_num_threads(settings.threads)
         self.settings, self.refresher, self.name = settings, refresher, name
         self.feedback = feedback
+        self.signs = signs or VitalSigns(name, lambda: None)
 
     def rank(self, request: RankRequest) -> Ranked:
         live = self.live()  # read once: a refresh cannot split a request
         time_ms = now_ms() if request.request_time_ms is None else request.request_time_ms
         columns = to_columns(request, live.expected, self.settings.max_candidates, time_ms)
         seconds = durations(request)
-        scores = live.ranker.score(columns)
-        if not np.isfinite(scores).all():
-            raise RefusedError(
-                "internal",
-                f"Version {live.version.version} gave scores that are not finite for this "
-                "request; roll back to another version and report the request.",
-            )
+        with self.signs.scoring(live.version.version):
+            scores = finite_scores(live, columns)
         best = best_first(scores, request.top_k)
         response = RankResponse(
             request_id=request.request_id or uuid.uuid4().hex,
@@ -86,6 +85,18 @@ class RankerReplica:
         self.refresher.stop()
         if self.feedback is not None:
             self.feedback.close()
+
+
+def finite_scores(live: Live, columns: Columns) -> np.ndarray:
+    """y-hat, float32 [N]. Raises RefusedError where one is no number."""
+    scores = live.ranker.score(columns)
+    if not np.isfinite(scores).all():
+        raise RefusedError(
+            "internal",
+            f"Version {live.version.version} gave scores that are not finite for this "
+            "request; roll back to another version and report the request.",
+        )
+    return scores
 
 
 def best_first(scores: np.ndarray, top_k: int | None) -> np.ndarray:
