@@ -81,7 +81,7 @@ def canary(mlflow_uri: str, tmp_path: Path, make_version) -> Iterator[Canary]:
     fetched = lambda version: fetch(mlflow_uri, version, cache)  # noqa: E731
     refresher = Refresher(rollout.target, fetched, lambda: None, poll_seconds=0.05)
     signs = VitalSigns("r0", lambda: rollout.newest)
-    settings = ServingSettings(token_key=KEY, log_patience_seconds=60.0)
+    settings = ServingSettings.model_validate({"token_key": KEY, "log_patience_seconds": 60.0})
     feedback = Feedback(log, KEY.encode(), settings)
     replica = RankerReplica(settings, refresher, "r0", feedback, signs)
     watcher, teller = (
@@ -106,6 +106,12 @@ def until(fact: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def rolled_out(canary: Canary) -> int:
+    newest = newest_rollout(canary.log)
+    assert newest is not None
+    return newest.version
+
+
 def test_a_version_that_fails_for_some_requests_is_taken_back_by_itself(
     canary, body, make_version, tmp_path
 ):
@@ -118,20 +124,22 @@ def test_a_version_that_fails_for_some_requests_is_taken_back_by_itself(
     poisoned = body | {"candidates": body["candidates"] | {"item_id": [501, POISONED, 503]}}
     assert canary.client.post("/v1/rank", json=body).status_code == 200
     keeper.look()
-    assert newest_rollout(canary.log).version == bad.version, "it has done no harm yet"
+    assert rolled_out(canary) == bad.version, "it has done no harm yet"
     failed = canary.client.post("/v1/rank", json=poisoned)
     assert (failed.status_code, failed.json()["error"]["code"]) == (500, "internal")
 
     def taken_back() -> bool:
         keeper.look()
-        return newest_rollout(canary.log).version == 1
+        return rolled_out(canary) == 1
 
     until(taken_back)
     until(lambda: canary.served() == 1)
     assert canary.client.post("/v1/rank", json=poisoned).status_code == 200
     why = tags_of(canary.uri, bad)[ROLLED_OUT]
     assert why == "1 of 2 requests were refused or had scores not finite"
-    assert champion(canary.uri, NAME).version == 1
+    live = champion(canary.uri, NAME)
+    assert live is not None
+    assert live.version == 1
 
 
 def vitals(version: int, seconds: float, requests: int, **changed: object) -> Vitals:
