@@ -9,6 +9,7 @@ from pathlib import Path
 import ray
 
 from easq.own_folder import own_folder
+from easq.ray_watch import ended_with_ray
 from jobs.local_ray import OBJECT_STORE_BYTES, local_environment
 
 
@@ -20,6 +21,7 @@ def ray_cluster(cpus: int, dashboard: bool = False, address: str | None = None) 
     Inside another `ray_cluster` it is that one.
 
     `cpus` are the slots of a cluster that is started. It takes free ports and asks for a token.
+    Where it ends by itself, this process ends too.
     """
     if ray.is_initialized():
         yield
@@ -34,7 +36,8 @@ def ray_cluster(cpus: int, dashboard: bool = False, address: str | None = None) 
     with own_folder("easq-ray-") as folder:
         try:
             _start(folder, cpus, dashboard)
-            yield
+            with ended_with_ray():
+                yield
         finally:
             ray.shutdown()
 

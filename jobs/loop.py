@@ -47,6 +47,8 @@ class Loop:
 
     Training takes the cluster of RAY_ADDRESS instead where that is set.
 
+    Where the configuration names a server of MLflow, that one is used and none is started.
+
     Raises:
         ValueError: the configuration names no log or no tracking.
     """
@@ -70,7 +72,11 @@ class Loop:
         self.log, self.tracking = config.stream.log, config.tracking
         self.url, self.mlflow_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
         configs = {"train": config_file} | {f"train-{line.stem}": line for line in lines}
-        parts = [self._mlflow(), self._join(), self._serving(), *self._training(configs)]
+        parts = [self._join(), self._serving(), *self._training(configs)]
+        if self.tracking.uri.startswith("http"):
+            self.mlflow_url = self.tracking.uri
+        else:
+            parts = [self._mlflow(), *parts]
         parts += [self._gate()] if self.tracking.gate else []
         self.supervisor = Supervisor(parts, folder)
 

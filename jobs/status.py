@@ -19,7 +19,7 @@ from easq.log.interface import EVENTS, MODELS, SAMPLES, Log, LogError
 from easq.rollout import rollouts
 from easq.train.lines import last_line
 from easq.train.position import newest_checkpoint, read_position
-from easq.train.run_folder import WINDOWS
+from easq.train.run_folder import WINDOWS, waiting_versions
 
 ASKED = 20
 """So often the front door is asked, to meet each replica."""
@@ -54,6 +54,7 @@ def look(state: dict[str, Any]) -> dict[str, Any]:
     return {
         "addresses": {name: state[name] for name in ("url", "mlflow")},
         "parts": state["parts"],
+        "mlflow": mlflow(state["mlflow"], run),
         "replicas": replicas(state["url"]),
         "log": {topic: _ends(log, topic) for topic in (EVENTS, SAMPLES, MODELS)},
         "join": _json(Path(state["join_status"])),
@@ -75,6 +76,19 @@ def replicas(url: str) -> dict[str, Any]:
             continue
         seen[report["replica"]] = report
     return seen
+
+
+def mlflow(url: str, run: Path) -> dict[str, Any]:
+    """Whether MLflow answers, and how many versions wait until it takes them."""
+    try:
+        urllib.request.urlopen(f"{url}/health", timeout=2).close()
+    except urllib.error.HTTPError:
+        problem = None
+    except (OSError, ValueError) as error:
+        problem = str(error)
+    else:
+        problem = None
+    return {"problem": problem, "waiting": len(waiting_versions(run))}
 
 
 def _ends(log: Log, topic: str) -> dict[int, int] | str:
@@ -141,6 +155,8 @@ def _lags(found: dict[str, Any]) -> Table:
         for name, value in {**at, **at["counts"]}.items():
             if name in SHOWN or name in at["counts"]:
                 table.add_row(f"join {partition}: {name.replace('_', ' ')}", str(value))
+    table.add_row("MLflow", found["mlflow"]["problem"] or "answers")
+    table.add_row("versions that wait for MLflow", str(found["mlflow"]["waiting"]))
     training = found["training"] or {}
     if last := training.get("last_window"):
         lag = f", {last['lag_seconds']:.2f} s after its seal" if "lag_seconds" in last else ""

@@ -11,7 +11,7 @@ from easq.tracking import start_run
 from easq.tracking_follow import RunFollower
 from easq.tracking_thread import Tracker
 from easq.train.config import TrackingSection, TrainConfig
-from easq.train.run_folder import run_folder
+from easq.train.run_folder import run_folder, waiting_versions
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def tracked(config: TrainConfig) -> Iterator[None]:
 def owes_mlflow(config: TrainConfig) -> bool:
     """Whether a complete run has something that MLflow did not take when the run ended."""
     folder = run_folder(config)
-    waiting = any((folder / "versions").glob("window-*"))
+    waiting = bool(waiting_versions(folder))
     return config.tracking is not None and (waiting or not (folder / FINISHED).is_file())
 
 

@@ -23,11 +23,12 @@ from serving.api import build_api
 from serving.config import ServingSettings
 from serving.deltas import DeltaFollower
 from serving.feedback import Feedback
-from serving.lines import Lines
+from serving.lines import Followed, Lines
 from serving.refresh import Refresher
 from serving.replica import RankerReplica
 from serving.rollout import FollowedRollout, RolloutWatcher
 from serving.token_key import token_key
+from serving.vitals import VitalSigns, VitalsTeller
 
 FIRST_LOOK_SECONDS = 30.0
 """So long a new replica takes no requests while it loads its first version."""
@@ -46,15 +47,15 @@ FIRST_LOOK_SECONDS = 30.0
 class RankerDeployment:
     async def __init__(self, settings: ServingSettings) -> None:
         settings.check_exposure(_serve_host())
-        lines = lines_of(settings)
         name = serve.get_replica_context().replica_id.unique_id
-        own = lines.refreshers[settings.model_name]
+        lines = lines_of(settings, name)
+        own = lines.followed[settings.model_name].refresher
         self.replica = RankerReplica(settings, own, name, feedback_of(settings), lines)
-        for refresher in lines.refreshers.values():
-            refresher.start()
+        for followed in lines.followed.values():
+            followed.refresher.start()
         # Until this returns, requests go to the other replicas, which have a version.
-        for refresher in lines.refreshers.values():
-            await asyncio.to_thread(refresher.wait_for_first_look, FIRST_LOOK_SECONDS)
+        for followed in lines.followed.values():
+            await asyncio.to_thread(followed.refresher.wait_for_first_look, FIRST_LOOK_SECONDS)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(self.replica)
@@ -71,22 +72,24 @@ def feedback_of(settings: ServingSettings) -> Feedback | None:
     return None if log is None else Feedback(log, token_key(settings), settings)
 
 
-def lines_of(settings: ServingSettings) -> Lines:
+def lines_of(settings: ServingSettings, replica: str) -> Lines:
     """The service's own line and those of the experiment's arms, none of them started."""
-    own = _line(settings, settings.model_name, log_of(settings), settings.cache_dir)
-    refreshers = {settings.model_name: own}
+    own, name = settings.model_name, replica
+    lines = {own: _line(settings, name, own, log_of(settings), settings.cache_dir)}
     if settings.experiment is None:
-        return Lines(settings.model_name, refreshers)
+        return Lines(own, lines)
     experiment = load_experiment(settings.experiment)
     for arm in experiment.arms:
-        if arm.model is not None and arm.model not in refreshers:
+        if arm.model is not None and arm.model not in lines:
             models = None if arm.models is None else open_log(arm.models)
             cache = settings.cache_dir / "lines" / arm.model
-            refreshers[arm.model] = _line(settings, arm.model, models, cache)
-    return Lines(settings.model_name, refreshers, experiment)
+            lines[arm.model] = _line(settings, name, arm.model, models, cache)
+    return Lines(own, lines, experiment)
 
 
-def _line(settings: ServingSettings, model: str, models: Log | None, cache: Path) -> Refresher:
+def _line(
+    settings: ServingSettings, replica: str, model: str, models: Log | None, cache: Path
+) -> Followed:
     """Follows a registered model, and where topic `models` of its own is known, that too."""
     uri = settings.tracking_uri
     rollout = FollowedRollout(
@@ -101,9 +104,11 @@ def _line(settings: ServingSettings, model: str, models: Log | None, cache: Path
         settings.poll_seconds,
         _deltas(models, rollout),
     )
+    signs = VitalSigns(replica, lambda: rollout.newest)
     if models is not None:
         RolloutWatcher(models, rollout, refresher.wake, settings.rollout_seconds).start()
-    return refresher
+        VitalsTeller(models, signs, settings.vitals_seconds).start()
+    return Followed(refresher, signs)
 
 
 def _deltas(models: Log | None, rollout: FollowedRollout) -> DeltaFollower | None:

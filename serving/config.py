@@ -36,6 +36,8 @@ class ServingSettings(BaseSettings):
     are served `model_name`."""
     rollout_seconds: float = Field(default=0.2, gt=0)
     """How often a replica looks for a rollout or a rollback."""
+    vitals_seconds: float = Field(default=1.0, gt=0)
+    """How often a replica tells the gate of failures and latency while a version bakes."""
     poll_seconds: float = Field(default=2.0, gt=0)
     """How often a replica asks the registry for the champion."""
     cache_dir: Path = Field(default_factory=lambda: STATE.resolve() / "versions")

@@ -13,6 +13,14 @@ from serving.contract import Assignment
 from serving.live import Live
 from serving.refresh import Refresher
 from serving.refusal import RefusedError
+from serving.vitals import VitalSigns
+
+
+class Followed(NamedTuple):
+    """A model that a replica follows, and what is counted of its rankings."""
+
+    refresher: Refresher
+    signs: VitalSigns
 
 
 class Line(NamedTuple):
@@ -22,6 +30,7 @@ class Line(NamedTuple):
     """None: there is no experiment."""
     model_name: str
     refresher: Refresher
+    signs: VitalSigns
 
     def live(self) -> Live:
         """The live version. Raises RefusedError while there is none: no other line stands in, or
@@ -42,11 +51,11 @@ class Lines:
     def __init__(
         self,
         own: str,
-        refreshers: Mapping[str, Refresher],
+        followed: Mapping[str, Followed],
         experiment: Experiment | None = None,
     ) -> None:
-        """Each model that an arm names, and `own`, must have a refresher."""
-        self.own, self.refreshers, self.experiment = own, dict(refreshers), experiment
+        """Each model that an arm names, and `own`, must be followed."""
+        self.own, self.followed, self.experiment = own, dict(followed), experiment
 
     def of(self, user_id: object) -> Line:
         """The line of a user. What is no id belongs to no arm; the check of columns refuses it."""
@@ -70,13 +79,13 @@ class Lines:
 
     def all_live(self) -> None:
         """Raises RefusedError unless every line has a version."""
-        for name in self.refreshers:
+        for name in self.followed:
             self._line(None, name).live()
 
     def stop(self) -> None:
-        for refresher in self.refreshers.values():
-            refresher.stop()
+        for followed in self.followed.values():
+            followed.refresher.stop()
 
     def _line(self, arm: str | None, model: str | None) -> Line:
         name = model or self.own
-        return Line(arm, name, self.refreshers[name])
+        return Line(arm, name, *self.followed[name])

@@ -9,14 +9,16 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from easq.features import Columns
 from serving.columns import durations, to_columns
 from serving.config import ServingSettings
 from serving.contract import LineReport, ModelReport, RankRequest, RankResponse
 from serving.feedback import Feedback
-from serving.lines import Lines
+from serving.lines import Followed, Lines
 from serving.ranked import Ranked, now_ms
 from serving.refresh import Refresher
 from serving.refusal import RefusedError
+from serving.vitals import VitalSigns
 
 
 class RankerReplica:
@@ -38,7 +40,8 @@ class RankerReplica:
         torch.set_num_threads(settings.threads)
         self.settings, self.refresher, self.name = settings, refresher, name
         self.feedback = feedback
-        self.lines = lines or Lines(settings.model_name, {settings.model_name: refresher})
+        own = settings.model_name
+        self.lines = lines or Lines(own, {own: Followed(refresher, VitalSigns(name, lambda: None))})
 
     def rank(self, request: RankRequest) -> Ranked:
         line = self.lines.of(request.user.get("user_id"))
@@ -46,13 +49,8 @@ class RankerReplica:
         time_ms = now_ms() if request.request_time_ms is None else request.request_time_ms
         columns = to_columns(request, live.expected, self.settings.max_candidates, time_ms)
         seconds = durations(request)
-        scores = live.ranker.score(columns)
-        if not np.isfinite(scores).all():
-            raise RefusedError(
-                "internal",
-                f"Version {live.version.version} gave scores that are not finite for this "
-                "request; roll back to another version and report the request.",
-            )
+        with line.signs.scoring(live.version.version):
+            scores = finite_scores(live, columns)
         best = best_first(scores, request.top_k)
         response = RankResponse(
             request_id=request.request_id or uuid.uuid4().hex,
@@ -83,7 +81,7 @@ class RankerReplica:
 
     def _others(self) -> Iterator[tuple[str, Refresher]]:
         own = self.settings.model_name
-        return ((name, r) for name, r in self.lines.refreshers.items() if name != own)
+        return ((n, line.refresher) for n, line in self.lines.followed.items() if n != own)
 
     def _report(self, refresher: Refresher) -> LineReport:
         live = refresher.live
@@ -97,6 +95,18 @@ class RankerReplica:
         self.lines.stop()
         if self.feedback is not None:
             self.feedback.close()
+
+
+def finite_scores(live: Live, columns: Columns) -> np.ndarray:
+    """y-hat, float32 [N]. Raises RefusedError where one is no number."""
+    scores = live.ranker.score(columns)
+    if not np.isfinite(scores).all():
+        raise RefusedError(
+            "internal",
+            f"Version {live.version.version} gave scores that are not finite for this "
+            "request; roll back to another version and report the request.",
+        )
+    return scores
 
 
 def best_first(scores: np.ndarray, top_k: int | None) -> np.ndarray:

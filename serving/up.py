@@ -12,6 +12,7 @@ import sys
 import threading
 
 from easq.own_folder import own_folder
+from easq.ray_watch import ended_with_ray
 from serving import front_door
 from serving.config import ServingSettings, from_environment
 
@@ -51,15 +52,16 @@ def serve_until_told(settings: ServingSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):  # only now: ray.init sets its own
         signal.signal(number, lambda *_: told_to_stop.set())
     try:
-        serve.start(
-            proxy_location="HeadOnly",
-            http_options={"host": settings.host, "port": port},
-            logging_config={"log_level": "WARNING"},
-        )
-        serve.run(app(settings), name="easq", route_prefix="/")
-        _tell(settings, f"http://{settings.host}:{port}", context.dashboard_url or None)
-        told_to_stop.wait()
-        serve.shutdown()
+        with ended_with_ray():
+            serve.start(
+                proxy_location="HeadOnly",
+                http_options={"host": settings.host, "port": port},
+                logging_config={"log_level": "WARNING"},
+            )
+            serve.run(app(settings), name="easq", route_prefix="/")
+            _tell(settings, f"http://{settings.host}:{port}", context.dashboard_url or None)
+            told_to_stop.wait()
+            serve.shutdown()
     finally:
         ray.shutdown()
 

@@ -1,4 +1,4 @@
-"""What the trainer and the gate tell the replicas: the rows of topic `models`.
+"""What the trainer and the gate tell the replicas, and these the gate: the rows of topic `models`.
 
 The offset of a delta is its sequence number.
 """
@@ -6,13 +6,15 @@ The offset of a delta is its sequence number.
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-DELTA, ROLLOUT = "delta", "rollout"
+DELTA, ROLLOUT, VITALS = "delta", "rollout", "vitals"
 
 ANNOUNCEMENT = pa.schema(
     [
         pa.field("kind", pa.string(), nullable=False),
         pa.field("made_at_ms", pa.int64(), nullable=False),
-        pa.field("body", pa.string(), nullable=False),  # JSON: DeltaHead or Rollout
+        pa.field(
+            "body", pa.string(), nullable=False
+        ),  # JSON: DeltaHead, Rollout or easq.vitals.Vitals
         pa.field("payload", pa.binary()),  # of a delta: safetensors
     ]
 )

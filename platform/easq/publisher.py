@@ -19,6 +19,7 @@ from easq.registry import CANDIDATE, CHAMPION, Version, publish
 from easq.registry_client import MlflowError
 from easq.train.config import TrackingSection, TrainConfig
 from easq.train.latest import Latest, read_latest
+from easq.train.run_folder import waiting_versions
 from easq.versions import version_from_checkpoint
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class Publisher:
     @property
     def waiting(self) -> list[Path]:
         """Versions that the registry does not have yet, oldest first."""
-        return sorted((self.run_dir / "versions").glob("window-*"))
+        return waiting_versions(self.run_dir)
 
     def close(self) -> None:
         """Publish what is newest and stop. What MLflow does not take stays for the next start."""

@@ -5,7 +5,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 # MLflow reads this while it is imported.
@@ -13,10 +13,14 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
 from sqlalchemy.exc import SQLAlchemyError
 
 SQLITE = "sqlite:///"
 AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+ANSWER_SECONDS = 3.0
+"""A server or a database that is silent for so long is away."""
 PATIENCE = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -39,6 +43,7 @@ def connect(uri: str) -> MlflowClient:
 
     Raises:
         ValueError: a relative SQLite path, which would name another file in every process.
+        MlflowAwayError: it is silent. Each call would find that out too, after 40 s.
     """
     if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_absolute():
         raise ValueError(f"MLflow's database must be an absolute path, sqlite:////…: {uri}")
@@ -48,21 +53,30 @@ def connect(uri: str) -> MlflowClient:
         logging.getLogger(name).setLevel(logging.ERROR)
     with reaching(uri):
         if not uri.startswith(SQLITE):
+            _check_answering(uri)
             return MlflowClient(tracking_uri=uri, registry_uri=uri)
         with _opened(Path(uri.removeprefix(SQLITE))):
             return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _check_answering(uri: str) -> None:
+    """Any answer will do, also that there is no such page."""
+    if uri.startswith(("http://", "https://")):
+        creds = get_default_host_creds(uri)
+        http_request(creds, "/health", "GET", max_retries=0, timeout=ANSWER_SECONDS)
 
 
 @contextmanager
 def _opened(database: Path) -> Iterator[None]:
     """One process at a time, because MLflow makes and migrates its tables without a lock.
 
-    Fails at once where the file cannot be opened; MLflow would try for two minutes.
+    Fails soon where the file cannot be opened or read; MLflow would try for two minutes.
     """
     database.parent.mkdir(parents=True, exist_ok=True)
     with database.with_name(f"{database.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        sqlite3.connect(database).close()
+        with closing(sqlite3.connect(database, timeout=ANSWER_SECONDS)) as file:
+            file.execute("SELECT 1 FROM sqlite_master").fetchone()
         yield
 
 

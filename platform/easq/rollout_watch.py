@@ -1,4 +1,4 @@
-"""What a version does while it bakes, from the impressions in topic `events`."""
+"""What a version does while it bakes: impressions of it, and what the replicas tell of it."""
 
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ from easq.events import IMPRESSION
 from easq.log.interface import EVENTS, Log
 from easq.log.ipc import from_bytes
 from easq.rollout import Observations
+from easq.vitals import Vitals, VitalsTail, latency_ratio
 
 
 class Seen(NamedTuple):
@@ -40,12 +41,16 @@ class Seen(NamedTuple):
 
 
 class RolloutWatch:
-    """Impressions of a stage's two versions, from the moment the watch begins."""
+    """Impressions of a stage's two versions, from the moment the watch begins.
+
+    Requests that failed have no impression: the replicas tell of them, and of the time it takes.
+    """
 
     def __init__(self, log: Log, stage: Rollout) -> None:
         self.log, self.stage = log, stage
         self.next = {p: log.end(EVENTS, p) for p in range(log.partitions(EVENTS))}
         self.new = self.before = Seen()
+        self.vitals = VitalsTail(log)
 
     def look(self, seconds: float) -> Observations:
         """What has been seen until now, `seconds` after the stage began."""
@@ -54,7 +59,15 @@ class RolloutWatch:
                 start = int(rows.offsets[-1]) + 1
                 self._add(rows.table)
             self.next[partition] = start
-        return compared(self.new, self.before, seconds)
+        self.vitals.look()
+        return with_vitals(
+            compared(self.new, self.before, seconds),
+            self._vitals_of(self.stage.version),
+            self._vitals_of(self.stage.previous),
+        )
+
+    def _vitals_of(self, version: int | None) -> list[Vitals]:
+        return [] if version is None else self.vitals.of(version, self.stage.ranks_below)
 
     def _add(self, events: pa.Table) -> None:
         shown = events.filter(pa.array(events.column("kind").to_numpy() == IMPRESSION))
@@ -82,3 +95,13 @@ def compared(new: Seen, before: Seen, seconds: float) -> Observations:
         shift = (new.mean - before.mean) / before.spread
         spread = new.spread / before.spread
     return Observations(seconds, new.requests, new.bad, shift, spread)
+
+
+def with_vitals(seen: Observations, new: list[Vitals], before: list[Vitals]) -> Observations:
+    """Requests that failed count as requests, and as bad."""
+    failed = sum(v.failed for v in new)
+    return seen._replace(
+        requests=seen.requests + failed,
+        bad=seen.bad + failed,
+        latency_ratio=latency_ratio(new, before),
+    )

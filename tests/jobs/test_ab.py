@@ -21,9 +21,10 @@ from jobs.ab_service import HttpService
 from serving.api import build_api
 from serving.config import ServingSettings
 from serving.feedback import Feedback
-from serving.lines import Lines
+from serving.lines import Followed, Lines
 from serving.refresh import Refresher
 from serving.replica import RankerReplica
+from serving.vitals import VitalSigns
 
 KEY = "sixteen letters!"
 USERS = 40
@@ -61,12 +62,15 @@ def api(version, log):
             lambda named=named: named, lambda v: Path(v.uri), lambda: None, poll_seconds=1.0
         )
         lines[name].look()
+    followed = {
+        name: Followed(line, VitalSigns("r0", lambda: None)) for name, line in lines.items()
+    }
     replica = RankerReplica(
         settings,
         lines["easq"],
         "r0",
         Feedback(log, KEY.encode(), settings),
-        Lines("easq", lines, EXPERIMENT),
+        Lines("easq", followed, EXPERIMENT),
     )
     yield build_api(replica)
     replica.close()

@@ -12,9 +12,10 @@ from easq.registry import Version
 from serving.api import build_api
 from serving.app import lines_of
 from serving.config import ServingSettings
-from serving.lines import Lines
+from serving.lines import Followed, Lines
 from serving.refresh import Refresher
 from serving.replica import RankerReplica
+from serving.vitals import VitalSigns
 
 EXPERIMENT = Experiment(
     name="easq-against-emer",
@@ -43,7 +44,9 @@ def emer(make_version) -> Refresher:
 @pytest.fixture
 def client(shelf, refresher, emer, tmp_path) -> TestClient:
     settings = ServingSettings(model_name="easq", max_candidates=50, cache_dir=tmp_path)
-    lines = Lines("easq", {"easq": refresher, "emer": emer}, EXPERIMENT)
+    signs = VitalSigns("r0", lambda: None)
+    followed = {"easq": Followed(refresher, signs), "emer": Followed(emer, signs)}
+    lines = Lines("easq", followed, EXPERIMENT)
     shelf.publish(1)
     refresher.look()
     replica = RankerReplica(settings, refresher, "r0", lines=lines)
@@ -138,10 +141,11 @@ def test_a_service_has_a_line_for_every_model_that_an_arm_names(tmp_path):
     )
 
     async def built() -> Lines:  # a replica is made in the event loop that its requests run in
-        return lines_of(settings)
+        return lines_of(settings, "r0")
 
     lines = asyncio.run(built())
-    assert set(lines.refreshers) == {"easq", "emer"}
-    assert lines.refreshers["easq"].delta_report is None  # the service has no log
-    assert lines.refreshers["emer"].delta_report is not None
+    followed = {name: line.refresher for name, line in lines.followed.items()}
+    assert set(followed) == {"easq", "emer"}
+    assert followed["easq"].delta_report is None  # the service has no log
+    assert followed["emer"].delta_report is not None
     assert (tmp_path / "emer.db").is_file()

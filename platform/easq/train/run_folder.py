@@ -11,6 +11,7 @@ quarantine.jsonl    a line for each window that was given up; its rows lie in qu
 drain               there while the run is asked to stop after a checkpoint
 running             locked by whoever trains
 scores/             what candidates scored before their window was learnt from, if asked for
+versions/           versions that wait for the registry
 window-000012/      a checkpoint that has learnt all windows before the 12th
 """
 
@@ -59,6 +60,11 @@ class Claim(BaseModel):
 
 def run_folder(config: TrainConfig) -> Path:
     return config.run.storage / config.run.name
+
+
+def waiting_versions(run_dir: Path) -> list[Path]:
+    """Versions that the registry does not have yet, oldest first."""
+    return sorted((run_dir / "versions").glob("window-*"))
 
 
 def claim(config: TrainConfig, history: Description) -> Claim:

@@ -87,9 +87,14 @@ def learn(learner: Learner, rows: pa.Table) -> None:
 
 @pytest.fixture(scope="module")
 def champion(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return trained(tmp_path_factory, seed=3, world=WorldConfig(users=400, items=400))
+
+
+def trained(tmp_path_factory: pytest.TempPathFactory, seed: int, world: WorldConfig) -> Trained:
+    """A champion of a simulated world."""
     simulation = SimulationConfig(
-        seed=3,
-        world=WorldConfig(users=400, items=400),
+        seed=seed,
+        world=world,
         traffic=TrafficConfig(requests=LEARNT + MORE + EXAMINED),
         questionnaire="accelerated",
     )
@@ -218,6 +223,23 @@ def test_bad_versions_are_blocked_and_good_ones_pass(champion):
 @pytest.mark.timeout(900)
 def test_twenty_bad_and_twenty_good_versions(champion):
     check(champion, bad=5, good=20)
+
+
+OTHER_WORLDS = {
+    "another seed": (11, WorldConfig(users=400, items=400)),
+    "many users, few items": (12, WorldConfig(users=1000, items=150)),
+    "few users, many items": (13, WorldConfig(users=150, items=1500)),
+    "more chance": (14, WorldConfig(users=400, items=400, chance=0.8)),
+    "less clickbait": (15, WorldConfig(users=400, items=400, clickbait=1.2)),
+}
+"""The gate's margins were chosen in the world of seed 3; none of these had a say."""
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", OTHER_WORLDS)
+def test_twenty_bad_and_twenty_good_versions_of_another_world(name, tmp_path_factory):
+    check(trained(tmp_path_factory, *OTHER_WORLDS[name]), bad=5, good=20)
 
 
 def test_without_enough_answers_behaviour_and_the_anchor_decide(champion):
