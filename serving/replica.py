@@ -15,6 +15,7 @@ from serving.config import ServingSettings
 from serving.contract import LineReport, ModelReport, RankRequest, RankResponse
 from serving.feedback import Feedback
 from serving.lines import Followed, Lines
+from serving.live import Live
 from serving.ranked import Ranked, now_ms
 from serving.refresh import Refresher
 from serving.refusal import RefusedError
