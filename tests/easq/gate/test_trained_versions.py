@@ -28,7 +28,7 @@ from easq.train.config import TrainConfig, parse_config
 from easq.train.learner import Learner
 from easq.train.share import share_of
 
-LEARNT, MORE, EXAMINED = 5_000, 2_500, 5_000
+LEARNT, MORE, EXAMINED = 10_000, 2_500, 5_000
 """Requests that the champion has learnt, that versions after it may learn, and of the exam."""
 TAUGHT, WINDOW = 1_200, 500
 
@@ -104,7 +104,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, seed: int, world: WorldCon
         "run": {"name": "t", "storage": "t"},
         "data": {"history": str(history.root)},
         "model": {"width": 32, "heads": 2},
-        "optim": {"batch": 64},
+        "optim": {"batch": 64, "learning_rate": 3e-4},
     }
     spec = history.description.features
     config = parse_config(tree, "test")
