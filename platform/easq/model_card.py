@@ -126,6 +126,8 @@ def _options(config: TrainConfig) -> str:
         f"shared expert {'yes' if model.main.shared_expert else 'no'}",
         "main head reads (Eq. 9)": model.main_head_input,
         "lambda_1, lambda_2 (Eq. 17)": f"{loss.satisfaction:g}, {loss.alignment:g}",
+        "offset gamma (not in the paper)": f"{loss.offset:g}, L_satis trains embedding rows "
+        f"{'yes' if model.satisfaction_updates_embeddings else 'no'}",
         "beta, reference (Eq. 16)": f"{loss.beta:g}, {loss.reference} in {loss.space} space, "
         f"margin limit {loss.reference_margin_limit}",
         "pairs of answers (D+)": f"request {pairs.request_context:g}, user {pairs.user_window:g}, "

@@ -55,6 +55,10 @@ class LossSection(Section):
     reference_margin_limit: float | None = Field(default=2.0, gt=0)
     """Bound on the reference's margin, whose loss does not bound it. None: unbounded."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    offset: float = Field(default=0.0, ge=0)
+    """gamma: L_main is taken of y-hat - gamma stop_grad(s-hat), so that the served y-hat becomes
+    behaviour's log-odds plus gamma times satisfaction's, for every pair and not for answered ones
+    alone. Not in the paper, where it is 0."""
 
 
 class OptimSection(Section):

@@ -78,11 +78,11 @@ def everywhere(pathways: list[Tensor], positions: Tensor) -> list[Tensor]:
 
 
 def terms(scores: Scores, batch: Batch, loss: LossSection, pairs: PairsConfig) -> Parts:
-    """Eqs. 11, 15 and 16."""
+    """Eqs. 11, 15 and 16; with an offset, Eq. 11 is of what y-hat adds to it."""
     y, s = scores.main, scores.satisfaction
     assert s is not None
     local = Terms(
-        main_loss(scores, batch),
+        preference(y - loss.offset * s.detach(), batch.main),
         preference(s, batch.satisfaction),
         _alignment(y, s, batch.satisfaction, loss),
     )

@@ -111,3 +111,17 @@ def test_the_gradient_matrix_holds_through_the_objective(weights, learners):
         if parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
     }
     assert reached == learners
+
+
+def test_with_an_offset_behaviour_is_taught_what_y_adds_to_satisfaction():
+    y, s = [2.0, 0.5, -1.0], [4.0, 0.0, -1.0]
+    loss = LossSection(satisfaction=0.0, alignment=0.0, offset=0.5)
+    behaviour = [y_hat - 0.5 * s_hat for y_hat, s_hat in zip(y, s, strict=True)]  # 0, .5, -.5
+    expected = 0.5 * neg_log_sigmoid(behaviour[0] - behaviour[1])
+    expected += 0.5 * neg_log_sigmoid(behaviour[2] - behaviour[1])
+    at = scores(y, s)
+    found = value(loss, at)
+    assert found.item() == pytest.approx(expected, abs=1e-12)
+    found.backward()
+    assert at.satisfaction is not None
+    assert at.satisfaction.grad is None
