@@ -18,6 +18,8 @@ PATIENCE = {
     # on a busy machine.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "30",
+    # A proxy that is gone fails three checks before it is started again, by default 10 s apart.
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
 }
 SENT_AGAIN = {
     # A replica that dies closes its connections without a word. What it had in hand, and what was

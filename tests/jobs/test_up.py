@@ -49,3 +49,11 @@ def test_one_folder_holds_one_loop(config_file: Path, tmp_path: Path):
         with pytest.raises(ValueError, match=r"another process holds .*up\.lock: stop it"):
             up(config_file, tmp_path)
     assert not (tmp_path / "up.json").exists()
+
+
+def test_a_server_of_mlflow_that_is_named_is_used_and_none_is_started(tmp_path: Path):
+    file = tmp_path / "loop.toml"
+    file.write_text(CONFIG.format(folder=tmp_path, uri="http://mlflow:5000"))
+    loop = Loop(load_config(file), file, tmp_path, LoopSettings())
+    assert loop.mlflow_url == "http://mlflow:5000"
+    assert set(loop.supervisor.report()) == {"join", "serving", "train"}
