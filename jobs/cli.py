@@ -10,6 +10,7 @@ from rich.console import Console
 
 from jobs.ab import ab
 from jobs.ablate import ablate
+from jobs.beyond import beyond
 from jobs.calibrate import calibration
 from jobs.compare import compare
 from jobs.convergent import convergent
@@ -44,6 +45,7 @@ COMMANDS.command()(join)
 COMMANDS.command()(demo)
 COMMANDS.command()(paper)
 COMMANDS.command()(compare)
+COMMANDS.command()(beyond)
 COMMANDS.command()(ablate)
 COMMANDS.command()(sweep)
 COMMANDS.command()(convergent)

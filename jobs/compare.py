@@ -31,9 +31,8 @@ def compared(
     """Run what is missing and write the page; returns it."""
     console.rule("compare")
     run_trials(plan.trials(METHODS), out, console, address)
-    page = written(
-        "compare", of_plan(plan), findings(judge(plan, METHODS, out), METHODS), out, tracking
-    )
+    found = findings(judge(plan, METHODS, out), METHODS)
+    page = written("compare", of_plan(plan), found, out, tracking)
     console.print(f"page: {page}")
     return page
 

@@ -14,6 +14,7 @@ from easq.study.index_page import index
 from easq.study.plan import PRESETS, Plan
 from easq.study.report import of_plan
 from jobs.ablate import ablated
+from jobs.beyond import went_beyond
 from jobs.cluster import ray_cluster
 from jobs.compare import compared
 from jobs.convergent import converged
@@ -37,7 +38,7 @@ def written_paper(
     with ray_cluster(cpus=os.cpu_count() or 1, address=address):
         parts = [
             part(plan, out, console, address, tracking)
-            for part in (compared, ablated, swept, converged)
+            for part in (compared, went_beyond, ablated, swept, converged)
         ]
     page = out / "index.html"
     page.write_text(index([part.parent.name for part in parts], of_plan(plan)))

@@ -42,7 +42,7 @@ class Curve(NamedTuple):
 
     places: list[Place]
     gain_at: dict[str, dict[float, Interval]]  # measure -> budget in % -> gain over EMER
-    ahead: dict[str, dict[float, Interval]]  # measure -> budget -> gain of EASQ less the method's
+    ahead: dict[str, dict[float, Interval]]  # measure -> budget -> the subject's gain less it
 
 
 class Row(NamedTuple):
@@ -50,39 +50,48 @@ class Row(NamedTuple):
 
     value: float
     columns: dict[str, Interval]  # of ANSWERS
-    improvement: Interval | None  # of EASQ over it in %, mean of the six relative gains
+    improvement: Interval | None  # of the subject over it in %, mean of six gains
 
 
 class Comparison(NamedTuple):
     """Everything found."""
 
+    subject: str  # the method that the others are compared with
     base: dict[str, Interval]  # EMER's behaviour, GAUC and satisfaction
     curves: dict[str, Curve]
     tables: dict[str, dict[str, Row]]  # scenario -> method
 
 
-def compare(plan: Plan, methods: Mapping[str, Method], out: Path) -> Comparison:
+def compare(
+    plan: Plan, methods: Mapping[str, Method], out: Path, subject: str = SUBJECT
+) -> Comparison:
     """Read finished trials and judge. Raises FileNotFoundError where one has not finished."""
     test = evidence(plan, methods, out, "test", ALL)
     draws = draw(test.worlds)
-    curves = {name: curve(test, draws, name, method.values) for name, method in methods.items()}
+    curves = {n: curve(test, draws, subject, n, method.values) for n, method in methods.items()}
     levels = (BEHAVIOUR, GAUC, *MEASURES)
     base = {name: draws.interval(mean_of(test.base, name)) for name in levels}
     chosen = _chosen(evidence(plan, methods, out, "validation", ALL))
     contenders = {name: m for name, m in methods.items() if not m.is_ceiling}
     tables = {
-        scenario: _table(evidence(plan, methods, out, "test", scenario), contenders, chosen)
+        scenario: _table(
+            evidence(plan, methods, out, "test", scenario), subject, contenders, chosen
+        )
         for scenario in (ALL, *plan.scenarios)
     }
-    return Comparison(base, curves, tables)
+    return Comparison(subject, base, curves, tables)
 
 
-def curve(test: Evidence, draws: Draws, name: str, values: tuple[float, ...]) -> Curve:
-    """A method's curve and what it reaches."""
+def curve(
+    test: Evidence, draws: Draws, subject: str, name: str, values: tuple[float, ...]
+) -> Curve:
+    """A method's curve and what it reaches, by itself and against the subject's."""
     start = test.places[name].start
     places = [place(test, draws, start + i, value) for i, value in enumerate(values)]
     at = {m: {b: draws.interval(reached(test, name, m, b)) for b in BUDGETS} for m in MEASURES}
-    lead = {m: {b: draws.interval(ahead(test, name, m, b)) for b in BUDGETS} for m in MEASURES}
+    lead = {
+        m: {b: draws.interval(ahead(test, subject, name, m, b)) for b in BUDGETS} for m in MEASURES
+    }
     return Curve(places, at, lead)
 
 
@@ -108,7 +117,7 @@ def _chosen(validation: Evidence) -> dict[str, int]:
 
 
 def _table(
-    test: Evidence, methods: Mapping[str, Method], chosen: Mapping[str, int]
+    test: Evidence, subject: str, methods: Mapping[str, Method], chosen: Mapping[str, int]
 ) -> dict[str, Row]:
     draws = draw(test.worlds)
     at = {name: test.places[name].start + chosen[name] for name in methods}
@@ -116,7 +125,7 @@ def _table(
         name: Row(
             method.values[chosen[name]],
             {column: draws.interval(mean_of(at[name], column)) for column in ANSWERS},
-            None if name == SUBJECT else draws.interval(improvement(at[SUBJECT], at[name])),
+            None if name == subject else draws.interval(improvement(at[subject], at[name])),
         )
         for name, method in methods.items()
     }

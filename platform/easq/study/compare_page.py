@@ -1,12 +1,13 @@
 """The page of a comparison."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from easq.study.compare import AFFORDED, Comparison, Row
 from easq.study.curves import BUDGETS
 from easq.study.figures import trade_off
 from easq.study.intervals import Interval
-from easq.study.measures import SUBJECT, as_json
+from easq.study.measures import as_json
 from easq.study.methods import BASE, Method
 from easq.study.page import items, picture, table, told
 from easq.study.report import Findings
@@ -33,18 +34,30 @@ LIMITS = (
 )
 
 
-def findings(comparison: Comparison, methods: Mapping[str, Method]) -> Findings:
+class Question(NamedTuple):
+    """What a comparison is made for."""
+
+    title: str
+    asked: str
+
+
+RIVALS = Question("EASQ and its rivals at equal behaviour", ASKED)
+
+
+def findings(
+    comparison: Comparison, methods: Mapping[str, Method], question: Question = RIVALS
+) -> Findings:
     """What a reader is shown."""
     blocks = [items(_verdicts(comparison, methods)), _base(comparison)]
     for measure, title in TITLES.items():
         figure = trade_off(comparison.curves, methods, measure)
         blocks.append(picture(figure, f"Curves of {title} over behaviour lost"))
         blocks.append(_at_budgets(comparison, methods, measure, title))
-    blocks += [_table_1(rows, methods, scenario) for scenario, rows in comparison.tables.items()]
+    own = methods[comparison.subject].title
+    blocks += [_table_1(rows, methods, own, where) for where, rows in comparison.tables.items()]
     blocks.append(_points(comparison, methods))
     return Findings(
-        "EASQ and its rivals at equal behaviour",
-        ASKED,
+        *question,
         blocks,
         LIMITS,
         as_json(comparison),
@@ -54,16 +67,16 @@ def findings(comparison: Comparison, methods: Mapping[str, Method]) -> Findings:
 
 def _verdicts(comparison: Comparison, methods: Mapping[str, Method]) -> list[str]:
     """The numbers that matter, in sentences."""
-    title = TITLES[TRUTH]
-    said = []
+    title, subject = TITLES[TRUTH], comparison.subject
+    own, said = methods[subject].title, []
     for budget in BUDGETS:
-        gained = told(comparison.curves[SUBJECT].gain_at[TRUTH][budget])
-        said.append(f"At {budget:g} % behaviour cost EASQ gains over EMER, in {title}: {gained}.")
+        gained = told(comparison.curves[subject].gain_at[TRUTH][budget])
+        said.append(f"At {budget:g} % behaviour cost {own} gains over EMER, in {title}: {gained}.")
         for name, curve in comparison.curves.items():
-            if name not in (SUBJECT, BASE):
+            if name not in (subject, BASE):
                 lead = curve.ahead[TRUTH][budget]
                 verdict = f"{_standing(lead)} {methods[name].title}"
-                said.append(f"There EASQ {verdict}: {told(lead)}.")
+                said.append(f"There {own} {verdict}: {told(lead)}.")
     return said
 
 
@@ -84,19 +97,22 @@ def _base(comparison: Comparison) -> str:
 def _at_budgets(
     comparison: Comparison, methods: Mapping[str, Method], measure: str, title: str
 ) -> str:
-    rows = []
+    subject, rows = comparison.subject, []
     for name, curve in comparison.curves.items():
         if name == BASE:
             continue
         dearest = max(place.cost.value for place in curve.places)
         cells = [told(curve.gain_at[measure][budget]) for budget in BUDGETS]
-        ahead = ["" if name == SUBJECT else told(curve.ahead[measure][b]) for b in BUDGETS]
+        ahead = ["" if name == subject else told(curve.ahead[measure][b]) for b in BUDGETS]
         rows.append([methods[name].title, *cells, *ahead, f"{dearest:.2f} %"])
-    head = [f"gain at {b:g} % cost" for b in BUDGETS] + [f"EASQ ahead at {b:g} %" for b in BUDGETS]
+    head = [f"gain at {b:g} % cost" for b in BUDGETS]
+    head += [f"{methods[subject].title} ahead at {b:g} %" for b in BUDGETS]
     return table(["method", *head, "dearest value tried"], rows, f"Gain over EMER: {title}")
 
 
-def _table_1(rows: Mapping[str, Row], methods: Mapping[str, Method], scenario: str) -> str:
+def _table_1(
+    rows: Mapping[str, Row], methods: Mapping[str, Method], own: str, scenario: str
+) -> str:
     lines = [
         [
             methods[name].title,
@@ -108,7 +124,7 @@ def _table_1(rows: Mapping[str, Row], methods: Mapping[str, Method], scenario: s
     ]
     where = "all scenarios" if scenario == ALL else f"scenario {scenario}"
     return table(
-        ["method", "knob", *COLUMNS, "EASQ better by, %"],
+        ["method", "knob", *COLUMNS, f"{own} better by, %"],
         lines,
         f"Held-out answers, {where} (as the paper's Table 1). Knobs as chosen on validation days: "
         f"most answer NDCG@5 at a cost of at most {AFFORDED:g} %. The last column is the mean of "

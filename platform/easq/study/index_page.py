@@ -8,6 +8,7 @@ from easq.study.report import Origin
 
 PARTS = {
     "compare": "EASQ and its rivals at equal behaviour: Table 1, trade-off curves, ceilings",
+    "beyond": "More satisfaction at equal behaviour than the paper's method gives",
     "ablate": "What each part of EASQ adds, and the readings of Eq. 16: Fig. 5",
     "sweep": "How sensitive EASQ is to its settings: Fig. 6",
     "convergent": "Do answers agree with behaviour: Fig. 3",

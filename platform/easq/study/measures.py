@@ -12,7 +12,7 @@ from easq.study.user_sums import ANSWERS, BEHAVIOUR, METRICS, TOP_Z, TRUTH
 MEASURES = (TRUTH, TOP_Z, ANSWERS[0])
 """Satisfaction: NDCG@5 of the truth, mean z of what would be shown, NDCG@5 of answers."""
 SUBJECT = "easq"
-"""Whose curve the others are compared with."""
+"""Whose curve the others are compared with, unless another is named."""
 
 
 def mean_of(point: int, name: str) -> Statistic:
@@ -44,10 +44,10 @@ def reached(of: Evidence, name: str, measure: str, budget: float) -> Statistic:
     return lambda means: gain_at(from_base(cost(means)), from_base(gained(means)), budget)
 
 
-def ahead(of: Evidence, name: str, measure: str, budget: float) -> Statistic:
-    """Gain of EASQ's curve less that of a method's, both at `budget` %."""
-    subject, other = (reached(of, n, measure, budget) for n in (SUBJECT, name))
-    return lambda means: subject(means) - other(means)
+def ahead(of: Evidence, subject: str, name: str, measure: str, budget: float) -> Statistic:
+    """Gain of the subject's curve less that of a method's, both at `budget` %."""
+    mine, other = (reached(of, n, measure, budget) for n in (subject, name))
+    return lambda means: mine(means) - other(means)
 
 
 def above_curve(of: Evidence, name: str, measure: str) -> Statistic:

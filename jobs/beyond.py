@@ -1,0 +1,41 @@
+"""Compare what goes beyond the paper with EASQ and the blend, at equal behaviour.
+
+Usage: easq beyond [--preset quick|evidence|paper] [--out DIR] [--address RAY]
+"""
+
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from easq.study.beyond import BEYOND, QUESTION, SUBJECT
+from easq.study.compare import compare as judge
+from easq.study.compare_page import findings
+from easq.study.plan import PRESETS, Plan
+from easq.study.report import of_plan
+from jobs.study_output import OUT, Address, Out, Size, Tracking, told_problems, written
+from jobs.study_trials import run_trials
+
+
+def beyond(
+    preset: Size = "quick", out: Out = OUT, address: Address = None, tracking: Tracking = None
+) -> None:
+    """Train EASQ with rows of its own for satisfaction and with an offset, and compare."""
+    with told_problems() as console:
+        went_beyond(PRESETS[preset], out.resolve(), console, address, tracking)
+
+
+def went_beyond(
+    plan: Plan, out: Path, console: Console, address: str | None, tracking: str | None
+) -> Path:
+    """Run what is missing and write the page; returns it."""
+    console.rule("beyond")
+    run_trials(plan.trials(BEYOND), out, console, address)
+    found = findings(judge(plan, BEYOND, out, SUBJECT), BEYOND, QUESTION)
+    page = written("beyond", of_plan(plan), found, out, tracking)
+    console.print(f"page: {page}")
+    return page
+
+
+if __name__ == "__main__":
+    typer.run(beyond)

@@ -1,0 +1,36 @@
+"""Beyond the paper: what s-hat knows, brought into the served score for every pair.
+
+Two changes, together and each alone. *Rows*: L_satis also trains the embedding rows, of which the
+paper's LoRA path only reads what behaviour has taught them; the backbone and the main experts stay
+out of its reach. *Offset*: L_main is taken of y-hat - gamma s-hat, in L_DPO's place.
+"""
+
+from easq.study.compare_page import Question
+from easq.study.methods import ALIGNMENT, BASE, GAMMA, LAMBDA_2, METHODS, Method
+from easq.study.rankings import GAMMAS
+
+OFFSET = "loss.offset"
+OFFSETS = (0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.5)
+SUBJECT = "rows_offset"
+
+_EASQ = {"model.method": "easq"}
+_ROWS = {**_EASQ, "model.satisfaction_updates_embeddings": True}
+
+BEYOND: dict[str, Method] = {
+    BASE: METHODS[BASE],
+    "easq": METHODS["easq"],
+    "blend": METHODS["blend"],
+    "offset": Method("offset", {**_EASQ, ALIGNMENT: 0.0}, OFFSET, OFFSETS),
+    "rows": Method("rows, DPO", _ROWS, ALIGNMENT, LAMBDA_2),
+    "rows_blend": Method("rows, blend", {**_ROWS, ALIGNMENT: 0.0}, GAMMA, GAMMAS),
+    SUBJECT: Method("rows and offset", {**_ROWS, ALIGNMENT: 0.0}, OFFSET, OFFSETS),
+    "oracle": METHODS["oracle"],
+}
+
+QUESTION = Question(
+    "Beyond the paper: more satisfaction at equal behaviour",
+    "L_DPO moves the served score on answered pairs only, and s-hat reads embeddings that "
+    "behaviour has shaped. Does it help to let L_satis train the embedding rows too, and to teach "
+    "the served score what s-hat says about every pair? Compared with EASQ and with the blend "
+    "y-hat + gamma s-hat where they cost the same behaviour.",
+)
