@@ -115,6 +115,7 @@ class Loop:
             "token_key_file": self.folder / "token.key",
             "log": self.log,
             "log_partitions": self.settings.log_partitions,
+            "feedback_seconds": self.settings.feedback_seconds,
             "replicas": self.settings.replicas,
             "port": self.url.rpartition(":")[2],
             "state_file": self.folder / "serving.json",

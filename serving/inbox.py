@@ -32,7 +32,7 @@ class Inbox:
     """POST /v1/events of one replica."""
 
     def __init__(self, writer: LogWriter, key: bytes, settings: ServingSettings) -> None:
-        self.writer, self.key, self.viewing_speed = writer, key, settings.viewing_speed
+        self.writer, self.key, self.settings = writer, key, settings
         self.rate = EventRate(settings.events_per_minute)
         self.rejections = EventRate(settings.rejections_per_minute)
         self.accepted = self.clock_skewed = self.batches_refused = 0
@@ -50,7 +50,7 @@ class Inbox:
             RefusedError: too many events, or the log takes none. The same batch may come again.
         """
         _check_count(events)
-        check = BatchCheck(self.key, self.rate, self.viewing_speed, time_ms)
+        check = BatchCheck(self.key, self.rate, self.settings, time_ms)
         checked = [_checked(check, event) for event in events]
         await self._append([c for c in checked if isinstance(c, Accepted)])
         self._keep_rejected(events, checked, time_ms)

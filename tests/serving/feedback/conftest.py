@@ -19,8 +19,8 @@ from serving.refresh import Refresher
 from serving.replica import RankerReplica
 
 KEY = "sixteen letters!"
-PATIENT = {"log_patience_seconds": 60.0}
-"""Busy machines hold up a disk for seconds."""
+PATIENT = {"log_patience_seconds": 60.0, "feedback_seconds": 3600.0}
+"""Busy machines hold up a disk for seconds, and rankings of these tests are a minute old."""
 ITEMS, SECONDS, ASKED = [501, 502, 503], [20.0, 8.0, 0.0], [True, False, True]
 Running = Callable[..., TestClient]
 
