@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -31,7 +32,10 @@ Checked = Accepted | RejectedError
 class Inbox:
     """POST /v1/events of one replica."""
 
-    def __init__(self, writer: LogWriter, key: bytes, settings: ServingSettings) -> None:
+    def __init__(
+        self, writer: LogWriter, key: Callable[[], bytes], settings: ServingSettings
+    ) -> None:
+        """`key` is asked for each batch; it raises LogError while the log is not known yet."""
         self.writer, self.key, self.settings = writer, key, settings
         self.rate = EventRate(settings.events_per_minute)
         self.rejections = EventRate(settings.rejections_per_minute)
@@ -50,7 +54,12 @@ class Inbox:
             RefusedError: too many events, or the log takes none. The same batch may come again.
         """
         _check_count(events)
-        check = BatchCheck(self.key, self.rate, self.settings, time_ms)
+        try:
+            key = self.key()
+        except LogError as error:
+            self.batches_refused += 1
+            raise _refusal(error) from error
+        check = BatchCheck(key, self.rate, self.settings, time_ms)
         checked = [_checked(check, event) for event in events]
         await self._append([c for c in checked if isinstance(c, Accepted)])
         self._keep_rejected(events, checked, time_ms)

@@ -13,20 +13,18 @@ from serving.config import ServingSettings
 from serving.event_check import SLACK_SECONDS, BatchCheck, RejectedError
 from serving.event_rate import EventRate
 
-KEY = b"sixteen letters!"
-
 
 @pytest.mark.parametrize("feedback_seconds", [2.0, 30.0])
 def test_what_is_accepted_until_the_last_moment_is_learnt_by_the_joiner(
-    client, log, body, behaviour, feedback_seconds
+    client, log, body, behaviour, signing_key, feedback_seconds
 ):
     ranking = client.post("/v1/rank", json=body).json()
-    issued = read(ranking["token"], KEY, 0).issued_at_ms
+    issued = read(ranking["token"], signing_key, 0).issued_at_ms
     settings = ServingSettings(feedback_seconds=feedback_seconds)
     about = {"token": ranking["token"], "item_id": ranking["item_id"][0], "watched_seconds": 0}
     rows, refused = [], set()
     for after in np.linspace(0, 1.2 * feedback_seconds, 121):
-        check = BatchCheck(KEY, EventRate(1000), settings, issued + int(1000 * after))
+        check = BatchCheck(signing_key, EventRate(1000), settings, issued + int(1000 * after))
         try:
             rows.append(check.check(behaviour | about | {"event_id": f"{after}"}).row)
         except RejectedError as error:
