@@ -103,6 +103,7 @@ class Loop:
             "feedback-seconds": self.settings.feedback_seconds,
             "window-seconds": self.settings.window_seconds,
             "status": self.folder / "join.json",
+            "keep-for": run_folder(self.config),
         }
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         return Part("join", ["jobs.join", self.log, *words], {"OMP_NUM_THREADS": "1"})

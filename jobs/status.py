@@ -17,8 +17,8 @@ from rich.table import Table
 from easq.log.connect import open_log
 from easq.log.interface import EVENTS, MODELS, SAMPLES, Log, LogError
 from easq.rollout import rollouts
-from easq.train.checkpoint import newest_checkpoint, read_position
 from easq.train.lines import last_line
+from easq.train.position import newest_checkpoint, read_position
 from easq.train.run_folder import WINDOWS
 
 ASKED = 20

@@ -29,7 +29,7 @@ from easq.model.build import Ranker, build_ranker
 from easq.model.config import ModelConfig
 from easq.model.embedding import EmbeddingTables
 from easq.samples import flatten, sample_schema
-from easq.train.checkpoint import Position
+from easq.train.position import Position
 
 FORMAT = 1
 GOLDEN_TOLERANCE = 1e-5

@@ -24,7 +24,7 @@ from ray.data.block import BlockMetadata
 from ray.train import DataConfig
 
 from easq.history import History
-from easq.train.checkpoint import newest_checkpoint, read_position
+from easq.train.position import newest_checkpoint, read_position
 from easq.train.share import WindowShare, pack, share_of, unpack
 from easq.train.tail import Stretch, read_pass
 

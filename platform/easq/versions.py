@@ -7,8 +7,8 @@ from safetensors.torch import load_file
 
 from easq.artefact import VersionFile, load_ranker, save_version
 from easq.history import History
-from easq.train.checkpoint import read_position
 from easq.train.config import TrainConfig
+from easq.train.position import read_position
 
 GOLDEN_REQUESTS = 8
 

@@ -21,11 +21,11 @@ from safetensors.torch import load_file
 
 from easq.log.interface import SAMPLES, Log
 from easq.log.sqlite import SqliteLog
-from easq.train.checkpoint import newest_checkpoint, read_position
 from easq.train.config import TrainConfig, parse_config
 from easq.train.drain import ask_to_drain, is_running
 from easq.train.latest import Latest
 from easq.train.lines import Lines
+from easq.train.position import newest_checkpoint, read_position
 from easq.train.run_folder import FAILURES, QUARANTINE, WINDOWS, run_folder
 from easq.train.trainer import fit
 

@@ -19,7 +19,7 @@ from easq.registry import Version
 from easq.simulate.generate import write_simulation
 from easq.simulate.simulation import SimulationConfig
 from easq.simulate.traffic import TrafficConfig
-from easq.train.checkpoint import Position
+from easq.train.position import Position
 
 
 @pytest.fixture(scope="session")

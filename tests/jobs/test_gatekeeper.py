@@ -26,7 +26,7 @@ from easq.registry import ANCHOR, CANDIDATE, CHAMPION, Version, aliased, champio
 from easq.registry_aliases import point, tags_of
 from easq.rollout import RolloutConfig, newest_rollout
 from easq.samples import SEALED, impression_schema
-from easq.train.checkpoint import Position
+from easq.train.position import Position
 from jobs.gate import gate, keep, read_config, rollback
 from jobs.gatekeeper import AFTER, REASON, ROLLED_OUT, VERDICT, Gatekeeper, GatekeeperConfig
 

@@ -20,9 +20,9 @@ from easq.ledger import AcceptedLine, Ledger, Verdict, read_ledger, read_progres
 from easq.log.connect import open_log
 from easq.log.interface import EVENTS, SAMPLES, Log
 from easq.log.scan import scan
-from easq.train.checkpoint import newest_checkpoint, read_position
 from easq.train.config import TrainConfig
 from easq.train.lines import Lines
+from easq.train.position import newest_checkpoint, read_position
 from easq.train.run_folder import QUARANTINE, WINDOWS, run_folder
 from jobs.living import SPEED, settled
 from jobs.loop import is_ready

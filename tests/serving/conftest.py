@@ -16,7 +16,7 @@ from easq.model.config import ModelConfig
 from easq.model.embedding import EmbeddingTables
 from easq.registry import Version
 from easq.samples import sample_schema
-from easq.train.checkpoint import Position
+from easq.train.position import Position
 from serving.api import build_api
 from serving.config import ServingSettings
 from serving.refresh import Refresher

@@ -5,39 +5,17 @@ Nothing is pickled. The position lies beside the weights that have learnt up to 
 restart neither loses nor repeats a window.
 """
 
-import json
-import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import torch
-from pydantic import BaseModel, ConfigDict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from easq.answer_memory import AnswerMemory
+from easq.train.position import FORMAT, Position
 from easq.train.step import State
-
-log = logging.getLogger(__name__)
-
-FORMAT = 1
-
-
-class Position(BaseModel):
-    """How far a run has learnt."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    format: int = FORMAT
-    next_window: int = 0
-    step: int = 0
-    requests: int = 0
-    history_windows: int = 0
-    """How many of the windows are the history's; those of the log are counted on from there."""
-    offsets: dict[int, int] = {}
-    """Of each partition of topic `samples`: rows below have been learnt. Empty: none of the log."""
-    schema_hash: str
 
 
 class Contents(NamedTuple):
@@ -161,29 +139,3 @@ def _copy_into(targets: dict[str, Tensor], values: dict[str, Tensor]) -> None:
 
 def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-
-
-def read_position(directory: Path) -> Position:
-    """The position of a checkpoint, without its weights."""
-    return Position.model_validate(json.loads((directory / "state.json").read_text()))
-
-
-def newest_checkpoint(run_folder: Path) -> Path | None:
-    """The checkpoint of a run that learnt most, among those that can be read.
-
-    Neither latest.json nor Ray Train is asked: a crash falls between the steps of telling them.
-    """
-    places = {
-        path: position.next_window
-        for path in run_folder.glob("window-*")
-        if (position := _position_if_whole(path)) is not None
-    }
-    return max(places, key=places.__getitem__, default=None)
-
-
-def _position_if_whole(directory: Path) -> Position | None:
-    try:
-        return read_position(directory)
-    except (json.JSONDecodeError, UnicodeDecodeError, FileNotFoundError, NotADirectoryError):
-        log.warning("checkpoint %s is damaged and left out", directory)
-        return None

@@ -11,11 +11,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from easq.train.checkpoint import Contents, Position, copied, write_checkpoint
+from easq.train.checkpoint import Contents, copied, write_checkpoint
 from easq.train.collective import rank
 from easq.train.durable import put_folder
 from easq.train.latest import Latest, write_latest
 from easq.train.learner import Learner
+from easq.train.position import Position
 from easq.train.run_folder import Claim, check_claim
 
 CHECKPOINT = "window-"

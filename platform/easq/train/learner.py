@@ -15,16 +15,11 @@ from easq.model.collisions import SeenIds
 from easq.pairs import NO_ANSWERS
 from easq.samples import Flat, flatten
 from easq.train.batch import Collator
-from easq.train.checkpoint import (
-    Contents,
-    Position,
-    contents_of,
-    load_checkpoint,
-    write_checkpoint,
-)
+from easq.train.checkpoint import Contents, contents_of, load_checkpoint, write_checkpoint
 from easq.train.collective import all_max, rank, world_size
 from easq.train.config import TrainConfig
 from easq.train.monitors import Monitors
+from easq.train.position import Position
 from easq.train.prequential import prequential_metrics
 from easq.train.share import WindowShare
 from easq.train.step import initial_state, train_step

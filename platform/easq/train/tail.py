@@ -16,11 +16,11 @@ import pyarrow as pa
 from easq.features import HOUR_MS, FeatureSpec
 from easq.history import History
 from easq.log.connect import open_log
-from easq.log.interface import LogAwayError
+from easq.log.interface import SAMPLES, LogAwayError
 from easq.samples import sample_schema
 from easq.sealed import SealedReader, SealedWindow, sealed_at_ms
-from easq.train.checkpoint import newest_checkpoint, read_position
 from easq.train.config import StreamSection
+from easq.train.position import newest_checkpoint, read_position
 from easq.train.share import WindowShare, cut, nothing_yet, pack, share_of
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ def read_pass(stretch: Stretch, rank: int, world_size: int) -> Iterator[pa.Table
         every = [offsets[p] for p in sorted(offsets)] or None
         return SealedReader(open_log(stretch.stream.log), every, max(start, len(windows)))
 
+    check_kept(stretch)
     for sealed in follow(opened):
         if sealed is None:
             yield nothing_yet()
@@ -62,6 +63,30 @@ def read_pass(stretch: Stretch, rank: int, world_size: int) -> Iterator[pa.Table
         yield pack(share)
         if ends_pass(share, stretch.stream):
             return
+
+
+def check_kept(stretch: Stretch) -> None:
+    """See that no row was trimmed before it was learnt; a log that is away is asked later.
+
+    Raises:
+        ValueError: some were.
+    """
+    checkpoint = newest_checkpoint(stretch.run_folder)
+    if checkpoint is None or not (offsets := read_position(checkpoint).offsets):
+        return
+    try:
+        log = open_log(stretch.stream.log)
+        begins = {p: log.begin(SAMPLES, p) for p in range(log.partitions(SAMPLES))}
+    except LogAwayError:
+        return
+    lost = {p: begins[p] - at for p, at in offsets.items() if at < begins.get(p, 0)}
+    if lost:
+        raise ValueError(
+            f"{sum(lost.values())} rows of topic samples were trimmed before {checkpoint} had "
+            f"learnt them (by partition: {lost}), so this run has a gap and cannot go on. Begin "
+            "another run.name, which learns the history and all that is kept; the joiner's "
+            f"--keep-for {stretch.run_folder} keeps samples until they are learnt."
+        )
 
 
 def follow(opened: Callable[[], SealedReader]) -> Iterator[SealedWindow | None]:

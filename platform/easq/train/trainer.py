@@ -24,12 +24,12 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from easq.history import History
 from easq.stream import READ_CPUS, PassSource, StreamEach, Windows, share_dataset, unlearnt
-from easq.train.config import TrainConfig, WorkersSection
+from easq.train.config import StreamSection, TrainConfig, WorkersSection
 from easq.train.drain import ask_to_drain, drain_asked, running
 from easq.train.failures import Failures
 from easq.train.latest import Latest, read_latest
 from easq.train.run_folder import Claim, check_begun, claim, run_folder
-from easq.train.tail import Stretch
+from easq.train.tail import Stretch, check_kept
 from easq.train.worker import STREAM, train_on_stream
 
 COLLECTIVE_TIMEOUT_S = 120
@@ -59,8 +59,8 @@ def fit(config: TrainConfig) -> Latest:
     `easq.train.drain`, or by the first SIGINT or SIGTERM; the second aborts it.
 
     Raises:
-        ValueError: the run was begun otherwise, the samples are damaged, or the cluster is too
-            small for it.
+        ValueError: the run was begun otherwise, the samples are damaged or were trimmed before
+            it learnt them, or the cluster is too small for it.
         FileNotFoundError: there are no samples.
         ray.train.TrainingFailedError: the workers failed more than `workers.max_failures` times.
     """
@@ -69,6 +69,8 @@ def fit(config: TrainConfig) -> Latest:
     history = History.open(config.data.history)
     history.verify()
     check_cluster(config.workers)
+    if config.stream is not None:
+        check_kept(_stretch(config, config.stream))
     own = claim(config, history.description)
     with running(run_folder(config)), _signals_kept():
         _trainer(own).fit()
@@ -146,11 +148,14 @@ def _signals_kept() -> Iterator[None]:
 
 
 def _source(config: TrainConfig) -> Callable[[int, int], Datasource]:
-    windows, folder = Windows(config.data.history, max_requests(config)), run_folder(config)
-    if config.stream is None:
-        return partial(unlearnt, windows, folder)
-    stretch = Stretch(windows.history, windows.max_requests, config.stream, folder)
-    return partial(PassSource, stretch)
+    if config.stream is not None:
+        return partial(PassSource, _stretch(config, config.stream))
+    windows = Windows(config.data.history, max_requests(config))
+    return partial(unlearnt, windows, run_folder(config))
+
+
+def _stretch(config: TrainConfig, stream: StreamSection) -> Stretch:
+    return Stretch(config.data.history, max_requests(config), stream, run_folder(config))
 
 
 def _trainer(own: Claim) -> TorchTrainer:

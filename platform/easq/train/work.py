@@ -16,7 +16,6 @@ from easq.history import History
 from easq.log.connect import open_log
 from easq.train.attempts import Attempts, give_up
 from easq.train.ballot import ballot
-from easq.train.checkpoint import Position, newest_checkpoint
 from easq.train.checkpoints import Checkpoints, forget_unreported, kept_windows, latest_of
 from easq.train.collective import rank
 from easq.train.config import TrainConfig
@@ -27,6 +26,7 @@ from easq.train.kept_scores import keep_scores
 from easq.train.latest import write_latest
 from easq.train.learner import Learner, WindowScores
 from easq.train.lines import thin
+from easq.train.position import Position, newest_checkpoint
 from easq.train.run_folder import (
     SCORES,
     WINDOWS,

@@ -10,8 +10,8 @@ from ray.train import Checkpoint, CheckpointUploadMode
 from ray.train.torch import get_device
 
 from easq.stream import shares
-from easq.train.checkpoint import Position
 from easq.train.collective import rank
+from easq.train.position import Position
 from easq.train.run_folder import Claim
 from easq.train.work import Work
 

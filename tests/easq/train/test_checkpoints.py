@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from easq.history import History
-from easq.train.checkpoint import newest_checkpoint, read_position
 from easq.train.checkpoints import Checkpoints, forget_unreported, kept_windows
 from easq.train.config import parse_config
 from easq.train.latest import read_latest
 from easq.train.learner import Learner
+from easq.train.position import newest_checkpoint, read_position
 from easq.train.run_folder import Claim, SupersededError, claim, run_folder
 from easq.train.share import share_of
 

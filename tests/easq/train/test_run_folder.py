@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from easq.stream import Windows, unlearnt
-from easq.train.checkpoint import newest_checkpoint
 from easq.train.config import TrainConfig, parse_config
 from easq.train.durable import put_folder, replace_file
 from easq.train.latest import Latest, read_latest, write_latest
+from easq.train.position import newest_checkpoint
 from easq.train.run_folder import (
     WINDOWS,
     SupersededError,

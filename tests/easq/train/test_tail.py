@@ -13,11 +13,12 @@ from easq.log.interface import Log, LogAwayError
 from easq.log.sqlite import SqliteLog
 from easq.sealed import SealedReader
 from easq.stream import PassSource
-from easq.train.checkpoint import Position, weights_of
+from easq.train.checkpoint import weights_of
 from easq.train.config import TrainConfig, parse_config
 from easq.train.learner import Learner
+from easq.train.position import Position
 from easq.train.share import WindowShare, unpack
-from easq.train.tail import Stretch, follow, read_pass
+from easq.train.tail import Stretch, check_kept, follow, read_pass
 
 HISTORY_WINDOWS, PASS = 2, 4
 
@@ -132,6 +133,22 @@ def test_a_log_that_is_away_is_asked_again(log, append_windows):
     assert next(found) is None
     away.answers = True
     assert next(window for window in found if window is not None).number == 1
+
+
+def test_rows_that_were_trimmed_before_they_were_learnt_end_the_run_with_a_sentence(
+    stretch, log, append_windows
+):
+    append_windows(log, 0, 5)  # of 20 rows each
+    position = Position(next_window=3, history_windows=2, offsets={0: 20}, schema_hash="s")
+    checkpoint(stretch.run_folder, position)
+    log.trim("samples", 0, 20)
+    check_kept(stretch)
+    assert windows(stretch)
+    log.trim("samples", 0, 60)
+    with pytest.raises(ValueError, match=r"40 rows of topic samples .*Begin another run\.name"):
+        check_kept(stretch)
+    with pytest.raises(ValueError, match="so this run has a gap"):
+        windows(stretch)
 
 
 def test_samples_of_other_features_are_refused_with_a_sentence(
