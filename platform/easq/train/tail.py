@@ -110,16 +110,12 @@ def follow(opened: Callable[[], SealedReader]) -> Iterator[SealedWindow | None]:
 def share_of_log(
     sealed: SealedWindow, spec: FeatureSpec, history_windows: int, rank: int, world_size: int
 ) -> WindowShare:
-    """One rank's share of a sealed window.
-
-    Raises:
-        ValueError: its samples have other features than the history.
-    """
-    samples = _samples(sealed, spec)
+    """One rank's share of a sealed window; refused where its features are not the history's."""
+    samples, refused = _samples(sealed, spec)
     at = sealed_at_ms(sealed.table) if samples.num_rows else 0
     local = datetime.fromtimestamp((at + spec.utc_offset_hours * HOUR_MS) / 1000, UTC)
     share = cut(samples, sealed.number, history_windows, local.date().isoformat(), rank, world_size)
-    return share._replace(offsets=sealed.offsets, sealed_at_ms=at)
+    return share._replace(offsets=sealed.offsets, sealed_at_ms=at, refused=refused)
 
 
 def ends_pass(share: WindowShare, stream: StreamSection) -> bool:
@@ -127,16 +123,17 @@ def ends_pass(share: WindowShare, stream: StreamSection) -> bool:
     return (share.window + 1 - share.num_windows) % stream.whole_pass == 0
 
 
-def _samples(sealed: SealedWindow, spec: FeatureSpec) -> pa.Table:
+def _samples(sealed: SealedWindow, spec: FeatureSpec) -> tuple[pa.Table, str]:
+    """The columns that are learnt; all columns, and why, where those are not there."""
     schema = sample_schema(spec)
     if not sealed.table.num_rows:
-        return schema.empty_table()  # what stands for an empty window has no features
+        return schema.empty_table(), ""  # what stands for an empty window has no features
     found = {field.name: field.type for field in sealed.table.schema}
     wrong = [field.name for field in schema if found.get(field.name) != field.type]
     if wrong:
-        raise ValueError(
-            f"window {sealed.number} of topic samples has other features than the history: "
-            f"{wrong[:5]} are missing or of another type. Serve a version of this run, or begin "
-            "a run with a history of the features that are served."
+        return sealed.table, (
+            f"its features are not those of the history: {wrong[:5]} are missing or of another "
+            "type. Serve a version of this run, or begin a run with a history of the features "
+            "that are served"
         )
-    return sealed.table.select(schema.names)
+    return sealed.table.select(schema.names), ""
