@@ -82,6 +82,8 @@ class Inbox:
         for error in ended:
             if isinstance(error, LogError):
                 self.batches_refused += 1
+                for one in accepted:
+                    self.rate.give_back(one.row["user_id"], one.row["received_at_ms"])
                 raise _refusal(error) from error
             if isinstance(error, BaseException):
                 raise error
