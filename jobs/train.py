@@ -19,7 +19,7 @@ from easq.stream import READ_CPUS
 from easq.train.config import TrainConfig, load_config
 from easq.train.failures import reason
 from easq.train.run_folder import run_folder
-from easq.train.trainer import complete, fit
+from easq.train.trainer import complete, fit, signals_kept
 from jobs.cluster import ray_cluster
 from jobs.problems import sentence
 from jobs.progress import TrainingProgress
@@ -66,7 +66,7 @@ def train_run(config: TrainConfig, console: Console, dashboard: bool = False) ->
                 pass
         return
     reading = math.ceil(config.workers.num * READ_CPUS)
-    with ray_cluster(cpus=(os.cpu_count() or 1) + reading, dashboard=dashboard):
+    with signals_kept(), ray_cluster(cpus=(os.cpu_count() or 1) + reading, dashboard=dashboard):
         # After Ray has put its own handlers in place. Once it trains, the first signal drains.
         signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
         console.print(f"run {name} in {folder}")
