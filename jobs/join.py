@@ -4,12 +4,14 @@ Usage: easq join sqlite:////absolute/log.db [--status FILE]
 """
 
 import json
+import math
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,11 +20,12 @@ from rich.console import Console
 
 from easq.join import JoinConfig
 from easq.join_log import JoinedPartition
-from easq.join_loop import now_ms, run_join
+from easq.join_loop import keep_trimmed, now_ms, run_join
 from easq.log.connect import SQLITE, open_log
 from easq.log.interface import EVENTS, LogError
 from easq.log.lease import lease
 from easq.log.patient import PatientLog
+from easq.train.position import needed_from
 from jobs.problems import sentence
 
 DEFAULTS = JoinConfig()
@@ -52,6 +55,10 @@ def join(
         int, typer.Option(help="A window has so many rows at most.")
     ] = DEFAULTS.window_requests,
     retention_days: Annotated[float, typer.Option(help="Older rows are forgotten.")] = 3.0,
+    keep_for: Annotated[
+        list[Path],
+        typer.Option(help="A run's folder: samples it has yet to learn are kept. Repeatable."),
+    ] = [],  # noqa: B006
     poll_seconds: Annotated[float, typer.Option(help="How often to look for events.")] = 0.02,
 ) -> None:
     """Turn impressions, behaviours and answers into samples for the trainer."""
@@ -71,12 +78,23 @@ def join(
         with sole_writer(log, mine):
             joined = [JoinedPartition(engine, p, config) for p in mine]
             report.write(joined)
-            run_join(joined, stop.wait, retention_days * DAY_SECONDS, poll_seconds, report.update)
+            old = retention_days * DAY_SECONDS
+            _beside(lambda: keep_trimmed(joined, stop.wait, old, partial(needed, keep_for)))
+            run_join(joined, stop.wait, poll_seconds, report.update)
             report.write(joined)
     except (LogError, ValueError, OSError) as error:
         if not (stop.is_set() and isinstance(error, LogError)):
             Console(stderr=True, soft_wrap=True, markup=False).print(sentence(error))
             raise typer.Exit(2) from error
+
+
+def needed(runs: list[Path], partition: int) -> float:
+    """The first offset of `samples` that one of the runs may still read."""
+    return min((needed_from(run, partition) for run in runs), default=math.inf)
+
+
+def _beside(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name="retention", daemon=True).start()
 
 
 @contextmanager

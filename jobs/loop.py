@@ -121,6 +121,7 @@ class Loop:
             "feedback-seconds": self.settings.feedback_seconds,
             "window-seconds": self.settings.window_seconds,
             "status": self.folder / "join.json",
+            "keep-for": run_folder(self.config),
         }
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         return Part("join", ["jobs.join", self.log, *words], {"OMP_NUM_THREADS": "1"})
@@ -133,6 +134,7 @@ class Loop:
             "token_key_file": self.folder / "token.key",
             "log": self.log,
             "log_partitions": self.settings.log_partitions,
+            "feedback_seconds": self.settings.feedback_seconds,
             "replicas": self.settings.replicas,
             "port": self.url.rpartition(":")[2],
             "state_file": self.folder / "serving.json",

@@ -19,7 +19,7 @@ from easq.log.interface import EVENTS, MODELS, SAMPLES, Log, LogError
 from easq.rollout import rollouts
 from easq.train.lines import last_line
 from easq.train.position import newest_checkpoint, read_position
-from easq.train.run_folder import WINDOWS, waiting_versions
+from easq.train.run_folder import QUARANTINE, WINDOWS, waiting_versions
 
 ASKED = 20
 """So often the front door is asked, to meet each replica."""
@@ -110,6 +110,7 @@ def _training(run: Path) -> dict[str, Any] | None:
         return None
     return {
         "last_window": last,
+        "left_out": last_line(run / QUARANTINE),
         "checkpoint": checkpoint and read_position(checkpoint).model_dump(),
     }
 
@@ -161,6 +162,10 @@ def _lags(found: dict[str, Any]) -> Table:
     if last := training.get("last_window"):
         lag = f", {last['lag_seconds']:.2f} s after its seal" if "lag_seconds" in last else ""
         table.add_row("training: last window learnt", f"{last['window']}{lag}")
+    if left_out := training.get("left_out"):
+        table.add_row(
+            "training: last window left out", f"{left_out['window']}: {left_out['reason']}"
+        )
     if checkpoint := training.get("checkpoint"):
         learnt = f"{checkpoint['next_window']} windows, {checkpoint['requests']:,} requests"
         table.add_row("training: checkpoint", f"{learnt}, samples up to {checkpoint['offsets']}")

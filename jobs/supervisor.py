@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from jobs.guard import Guard, Guarded
 from jobs.session import end_session
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
@@ -94,24 +95,43 @@ class Supervised:
 
 
 class Supervisor:
-    """Parts in the order of their start; they stop in the opposite order."""
+    """Parts in the order of their start; they stop in the opposite order.
+
+    If this process is killed, its guard stops them.
+    """
 
     def __init__(self, parts: list[Part], folder: Path) -> None:
         self.parts = [Supervised(part, folder / f"{part.name}.log") for part in parts]
+        self.guard = Guard()
 
     def start(self, *names: str) -> None:
         """Start the named parts; all, if none is named."""
         for part in self.parts:
             if not names or part.part.name in names:
                 part.start()
+                self._tell_guard()
 
     def look(self) -> list[str]:
         """What has happened since the last look; to be called a few times a second."""
-        return [told for part in self.parts if (told := part.look()) is not None]
+        told = [sentence for part in self.parts if (sentence := part.look()) is not None]
+        if told:
+            self._tell_guard()
+        return told
 
     def stop(self) -> None:
         for part in reversed(self.parts):
             part.stop()
+            self._tell_guard()
+        self.guard.close()
+
+    def _tell_guard(self) -> None:
+        self.guard.watch(
+            [
+                Guarded(part.process.pid, part.part.patience_seconds)
+                for part in self.parts
+                if part.process is not None
+            ]
+        )
 
     def report(self) -> dict[str, dict[str, object]]:
         """Process id, restarts and log of each part, as the state file holds them."""

@@ -16,7 +16,7 @@ from easq.registry_client import MlflowError
 from easq.train.config import TrainConfig, load_config
 from easq.train.failures import reason
 from easq.train.run_folder import run_folder
-from easq.train.trainer import complete, fit
+from easq.train.trainer import complete, fit, signals_kept
 from jobs.cluster import ray_cluster
 from jobs.local_ray import slots
 from jobs.problems import sentence
@@ -63,7 +63,7 @@ def train_run(config: TrainConfig, console: Console, dashboard: bool = False) ->
             with tracked(config):
                 pass
         return
-    with ray_cluster(cpus=slots(config.workers), dashboard=dashboard):
+    with signals_kept(), ray_cluster(cpus=slots(config.workers), dashboard=dashboard):
         # After Ray has put its own handlers in place. Once it trains, the first signal drains.
         signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
         console.print(f"run {name} in {folder}")

@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from easq.feedback_token import MAX_ITEMS
+from easq.join import JoinConfig
 
 PREFIX = "EASQ_"
 ALSO_OURS = {"EASQ_HAPROXY"}
@@ -69,6 +70,8 @@ class ServingSettings(BaseSettings):
     """Where replicas of one machine share a random key, if none is given."""
     token_seconds: float = Field(default=3600.0, gt=0)
     """How long feedback about a ranking is taken."""
+    feedback_seconds: float = Field(default=JoinConfig().feedback_seconds, gt=0)
+    """How long the joiner waits for behaviour of a ranking; what comes later is refused."""
     ask_share: float = Field(default=0.005, ge=0, le=1)
     """Share of returned items that may be asked about."""
     ask_per_day: int = Field(default=3, ge=0)

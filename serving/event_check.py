@@ -15,12 +15,15 @@ from easq.feedback_token import (
     TokenError,
 )
 from easq.questionnaire import MIN_PROGRESS, MIN_WATCHED_SECONDS, is_eligible
+from serving.config import ServingSettings
 from serving.event_contract import AnswerEvent, BehaviourEvent, RejectionCode
 from serving.event_rate import EventRate
 from serving.refusal import of_validation, shown
 
 SLACK_SECONDS = 1.0
 """Replicas' clocks may differ, and clients round."""
+SLACK_SHARE = 0.1
+"""Of a feedback window, where that is less."""
 MAX_SKEW_MS = 6 * 3_600_000
 MODELS = {BEHAVIOUR: BehaviourEvent, ANSWER: AnswerEvent}
 ANSWERS = {
@@ -55,8 +58,8 @@ class Accepted(NamedTuple):
 class BatchCheck:
     """Checks the events of one batch, all received at `now_ms`; reads each token once."""
 
-    def __init__(self, key: bytes, rate: EventRate, viewing_speed: float, now_ms: int) -> None:
-        self.key, self.rate, self.viewing_speed, self.now_ms = key, rate, viewing_speed, now_ms
+    def __init__(self, key: bytes, rate: EventRate, settings: ServingSettings, now_ms: int) -> None:
+        self.key, self.rate, self.settings, self.now_ms = key, rate, settings, now_ms
         self._tokens: dict[str, FeedbackToken | TokenError] = {}
         self._taken: set[str] = set()
 
@@ -77,6 +80,8 @@ class BatchCheck:
         self._check_watched(token, event)
         if isinstance(event, AnswerEvent):
             _check_answer(token, event, at)
+        else:
+            self._check_in_time(token)
         if event.event_id in self._taken:
             raise RejectedError(
                 "duplicate_event_id",
@@ -104,12 +109,25 @@ class BatchCheck:
 
     def _check_watched(self, token: FeedbackToken, event: AnyEvent) -> None:
         passed = (self.now_ms - token.issued_at_ms) / 1000
-        if event.watched_seconds > self.viewing_speed * passed + SLACK_SECONDS:
+        if event.watched_seconds > self.settings.viewing_speed * passed + SLACK_SECONDS:
             raise RejectedError(
                 "watched_too_long",
                 f"{event.watched_seconds:g} s cannot have been watched: the ranking is "
                 f"{passed:.1f} s old. Send what was watched up to now.",
                 "watched_seconds",
+            )
+
+    def _check_in_time(self, token: FeedbackToken) -> None:
+        """Whether the joiner's feedback window is still open when the event is in the log."""
+        passed = (self.now_ms - token.issued_at_ms) / 1000
+        taken = behaviour_seconds(self.settings.feedback_seconds)
+        if passed > taken:
+            raise RejectedError(
+                "too_late",
+                f"Behaviour is taken for {taken:g} s after its ranking, which is {passed:.1f} s "
+                "old: send it sooner, or raise EASQ_FEEDBACK_SECONDS and the joiner's "
+                "--feedback-seconds.",
+                "token",
             )
 
     def _accept(self, event: AnyEvent, token: FeedbackToken) -> Accepted:
@@ -127,6 +145,15 @@ class BatchCheck:
         client = event.client_time_ms
         is_skewed = client is not None and abs(client - self.now_ms) > MAX_SKEW_MS
         return Accepted(token.partition, row, is_skewed)
+
+
+def behaviour_seconds(feedback_seconds: float) -> float:
+    """How long behaviour is taken, so that it is in the log before its request closes.
+
+    The rest of the window is for clocks that differ and for the append; behaviour whose append
+    takes longer than that is in the log, and the joiner counts it as late.
+    """
+    return feedback_seconds - min(SLACK_SECONDS, SLACK_SHARE * feedback_seconds)
 
 
 def _parse(came: Any) -> AnyEvent:

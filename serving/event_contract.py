@@ -92,6 +92,7 @@ RejectionCode = Literal[
     "malformed_token",
     "forged_token",
     "expired_token",
+    "too_late",
     "unknown_item",
     "watched_too_long",
     "not_asked",

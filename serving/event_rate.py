@@ -31,3 +31,9 @@ class EventRate:
         if len(self._counted) > self.room:
             self._counted.popitem(last=False)
         return is_taken
+
+    def give_back(self, user_id: int, now_ms: int) -> None:
+        """What was counted at `now_ms` was not taken after all."""
+        last = self._counted.get(user_id)
+        if last is not None and last.minute == now_ms // MINUTE_MS:
+            self._counted[user_id] = last._replace(events=last.events - 1)

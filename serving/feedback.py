@@ -3,6 +3,7 @@
 import logging
 import threading
 from contextlib import suppress
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,8 @@ from easq.features import FeatureSpec
 from easq.feedback_token import FeedbackToken
 from easq.impression import Shown, impression_event
 from easq.log.connect import partition_of
-from easq.log.interface import EVENTS, Log, LogAwayError, LogError
+from easq.log.identity import identity
+from easq.log.interface import EVENTS, Log, LogAwayError, LogError, LogFullError
 from easq.log.patient import PatientLog
 from easq.questionnaire import AskedUsers, AskingRules, Draw, draw
 from easq.samples import impression_schema
@@ -26,26 +28,36 @@ from serving.ranked import Ranked, now_ms
 log = logging.getLogger("ray.serve")
 
 
+class Met(NamedTuple):
+    """What the log has said of itself."""
+
+    partitions: int
+    key: bytes  # of its tokens
+
+    @classmethod
+    def of(cls, log: Log, key: bytes) -> "Met":
+        return cls(log.partitions(EVENTS), feedback_token.key_of_log(key, identity(log)))
+
+
 class Feedback:
     """Tokens for rankings, and a reply to every event. Called from one event loop."""
 
     def __init__(self, log: Log, key: bytes, settings: ServingSettings) -> None:
-        self.key, self.token_ms = key, int(1000 * settings.token_seconds)
+        self.token_ms = int(1000 * settings.token_seconds)
         self.rules = AskingRules(
             share=settings.ask_share,
             per_day=settings.ask_per_day,
             cooldown_seconds=settings.ask_cooldown_seconds,
         )
         self.asked = AskedUsers(self.rules)
-        self.partitions = 0
-        """0: the log has not said yet."""
         self.patience_seconds = settings.log_patience_seconds
         self.writer = LogWriter(log, settings.log_patience_seconds)
-        self.inbox = Inbox(self.writer, key, settings)
+        self.inbox = Inbox(self.writer, lambda: self._met().key, settings)
         self.impressions = self.impressions_lost = self.offered = 0
         self.problem: str | None = None
         self._closing = threading.Event()
-        self._ask_for_partitions(log)
+        self._known_log: Met | None = None
+        self._meet(log, key)
         self._known: tuple[FeatureSpec, pa.Schema] | None = None
 
     async def shown(self, ranked: Ranked) -> RankResponse:
@@ -56,7 +68,8 @@ class Feedback:
         issued = now_ms()
         decided = self._draw(ranked, issued)
         try:
-            partition = self._partition(ranked.user_id)
+            met = self._met()
+            partition = partition_of(ranked.user_id, met.partitions)
             offset = await self._append(ranked, decided, partition, issued)
         except LogError as error:
             self._note(str(error))
@@ -64,7 +77,7 @@ class Feedback:
             return ranked.response.model_copy(update={"feedback": "away"})
         self._note(None)
         self.impressions += 1
-        return self._with_token(ranked, decided, partition, offset, issued)
+        return self._with_token(ranked, decided, partition, offset, issued, met.key)
 
     async def receive(self, request: EventsRequest) -> EventsResponse:
         """Raises RefusedError when the log takes nothing; then the whole batch may come again."""
@@ -87,22 +100,22 @@ class Feedback:
         self._closing.set()
         self.writer.close()
 
-    def _ask_for_partitions(self, log: Log) -> None:
+    def _meet(self, log: Log, key: bytes) -> None:
         """A replica that starts while the log is away ranks, and asks again beside it."""
         try:
-            self.partitions = log.partitions(EVENTS)
-        except LogAwayError as error:
+            self._known_log = Met.of(log, key)
+        except (LogAwayError, LogFullError) as error:
             self._note(str(error))
-            threading.Thread(target=self._keep_asking, args=(log,), daemon=True).start()
+            threading.Thread(target=self._keep_asking, args=(log, key), daemon=True).start()
 
-    def _keep_asking(self, log: Log) -> None:
+    def _keep_asking(self, log: Log, key: bytes) -> None:
         with suppress(LogError):  # closed before an answer came
-            self.partitions = PatientLog(log, self._closing.wait).partitions(EVENTS)
+            self._known_log = Met.of(PatientLog(log, self._closing.wait), key)
 
-    def _partition(self, user_id: int) -> int:
-        if not self.partitions:
-            raise LogAwayError("the log has not said yet how many partitions it has")
-        return partition_of(user_id, self.partitions)
+    def _met(self) -> "Met":
+        if self._known_log is None:
+            raise LogAwayError("the log has not said yet which it is and how wide")
+        return self._known_log
 
     def _draw(self, ranked: Ranked, time_ms: int) -> Draw:
         """Noted at once: two requests of one user may be on their way together."""
@@ -140,7 +153,13 @@ class Feedback:
         return self._known[1]
 
     def _with_token(
-        self, ranked: Ranked, decided: Draw, partition: int, offset: int, issued_at_ms: int
+        self,
+        ranked: Ranked,
+        decided: Draw,
+        partition: int,
+        offset: int,
+        issued_at_ms: int,
+        key: bytes,
     ) -> RankResponse:
         best = ranked.best
         token = FeedbackToken(
@@ -156,7 +175,7 @@ class Feedback:
         )
         said = {
             "asked": token.asked.tolist(),
-            "token": feedback_token.sign(token, self.key),
+            "token": feedback_token.sign(token, key),
             "feedback": "on",
         }
         return ranked.response.model_copy(update=said)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -31,8 +32,11 @@ Checked = Accepted | RejectedError
 class Inbox:
     """POST /v1/events of one replica."""
 
-    def __init__(self, writer: LogWriter, key: bytes, settings: ServingSettings) -> None:
-        self.writer, self.key, self.viewing_speed = writer, key, settings.viewing_speed
+    def __init__(
+        self, writer: LogWriter, key: Callable[[], bytes], settings: ServingSettings
+    ) -> None:
+        """`key` is asked for each batch; it raises LogError while the log is not known yet."""
+        self.writer, self.key, self.settings = writer, key, settings
         self.rate = EventRate(settings.events_per_minute)
         self.rejections = EventRate(settings.rejections_per_minute)
         self.accepted = self.clock_skewed = self.batches_refused = 0
@@ -50,7 +54,12 @@ class Inbox:
             RefusedError: too many events, or the log takes none. The same batch may come again.
         """
         _check_count(events)
-        check = BatchCheck(self.key, self.rate, self.viewing_speed, time_ms)
+        try:
+            key = self.key()
+        except LogError as error:
+            self.batches_refused += 1
+            raise _refusal(error) from error
+        check = BatchCheck(key, self.rate, self.settings, time_ms)
         checked = [_checked(check, event) for event in events]
         await self._append([c for c in checked if isinstance(c, Accepted)])
         self._keep_rejected(events, checked, time_ms)
@@ -73,6 +82,8 @@ class Inbox:
         for error in ended:
             if isinstance(error, LogError):
                 self.batches_refused += 1
+                for one in accepted:
+                    self.rate.give_back(one.row["user_id"], one.row["received_at_ms"])
                 raise _refusal(error) from error
             if isinstance(error, BaseException):
                 raise error

@@ -92,11 +92,6 @@ class RankerReplica:
             deltas=refresher.delta_report,
         )
 
-    def close(self) -> None:
-        self.lines.stop()
-        if self.feedback is not None:
-            self.feedback.close()
-
 
 def finite_scores(live: Live, columns: Columns) -> np.ndarray:
     """y-hat, float32 [N]. Raises RefusedError where one is no number."""

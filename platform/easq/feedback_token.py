@@ -35,6 +35,11 @@ class ExpiredTokenError(TokenError):
     """It was good once."""
 
 
+def key_of_log(key: bytes, identity: str) -> bytes:
+    """A key for the tokens of one log: what stands at an offset of another is something else."""
+    return hmac.digest(key, f"log {identity}".encode(), "sha256")
+
+
 class FeedbackToken(NamedTuple):
     """What a ranking promises to remember; times are Unix milliseconds by the server's clock."""
 
@@ -71,8 +76,9 @@ def read(text: str, key: bytes, now_ms: int) -> FeedbackToken:
     said, mac = data[:-MAC_BYTES], data[-MAC_BYTES:]
     if not hmac.compare_digest(_mac(said, key), mac):
         raise ForgedTokenError(
-            "The token's signature is not this service's: send the token as the ranking gave it; "
-            "replicas on several machines need the same EASQ_TOKEN_KEY."
+            "The token's signature is not this service's, or of a log that was replaced: send the "
+            "token as the ranking gave it; replicas on several machines need the same "
+            "EASQ_TOKEN_KEY."
         )
     token = _unpack(said)
     if now_ms > token.expires_at_ms:

@@ -1,5 +1,6 @@
 """A partition of the log, joined: reads `events`, writes `samples`, goes on where it stopped."""
 
+import math
 from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
@@ -79,12 +80,16 @@ class JoinedPartition:
         tick = pa.Table.from_pylist([fields], schema=EVENT)
         self.log.append(EVENTS, self.partition, tick, durable=False)
 
-    def trim(self, before_ms: int) -> None:
-        """Forget what is older, but nothing that a restart needs."""
+    def trim(self, before_ms: int, samples_needed_from: float = math.inf) -> None:
+        """Forget what is older, but nothing that a restart or a reader of `samples` needs.
+
+        May be called from another thread than `step`.
+        """
         events = first_at(self.log, EVENTS, self.partition, "received_at_ms", before_ms)
         self.log.trim(EVENTS, self.partition, min(events, self.kept_from))
         samples = first_at(self.log, SAMPLES, self.partition, "sealed_at_ms", before_ms)
-        self.log.trim(SAMPLES, self.partition, min(samples, self._samples_kept_from))
+        needed = min(self._samples_kept_from, samples_needed_from)
+        self.log.trim(SAMPLES, self.partition, int(min(samples, needed)))
         if self.partition == 0:  # where all that is refused goes
             self.log.trim(REJECTED, 0, first_at(self.log, REJECTED, 0, "received_at_ms", before_ms))
 

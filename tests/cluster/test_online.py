@@ -169,6 +169,34 @@ def test_a_killed_drained_and_restarted_run_learns_what_a_clean_replay_learns(
     assert_same(learnt(config), clean)
 
 
+def lines(table: dict[str, Any]) -> str:
+    return "\n".join(f"{key} = {json.dumps(value)}" for key, value in table.items())
+
+
+def test_a_driver_that_is_told_to_stop_again_and_again_drains_and_closes(
+    tables, log, append_windows, tmp_path
+):
+    config, file = parse_config(tables, "test"), tmp_path / "train.toml"
+    file.write_text("\n".join(f"[{name}]\n{lines(table)}" for name, table in tables.items()))
+    command = [sys.executable, "-m", "jobs.train", str(file)]
+    driver = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    end = time.monotonic() + 120
+    append_windows(log, 0, 1)
+    while HISTORY_WINDOWS not in windows_of(config):
+        assert driver.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    ask_to_drain(run_folder(config))
+    while is_running(run_folder(config)):
+        driver.terminate()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    driver.terminate()  # while it closes
+    output, _ = driver.communicate()
+    assert driver.returncode == 0
+    assert f"is drained, and the same command goes on: {HISTORY_WINDOWS + 1} windows" in output
+
+
 def overflowing(table: pa.Table) -> pa.Table:
     at = table.schema.get_field_index("user.activity")
     values = pa.array([3e38] * table.num_rows, pa.float32())

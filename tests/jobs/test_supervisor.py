@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,16 @@ GRANDPARENT = """
 import subprocess, sys, time
 code = "import os; print(os.spawnvp(os.P_NOWAIT, 'sleep', ['sleep', '600']), flush=True)"
 subprocess.run([sys.executable, "-c", code], process_group=0)
+time.sleep(600)
+"""
+SUPERVISING = """
+import sys, time
+from pathlib import Path
+from jobs.supervisor import Part, Supervisor
+folder = Path(sys.argv[1])
+environment = {"PYTHONPATH": f"{folder}"}
+parts = [Part("part", ["part"], environment), Part("deaf", ["deaf"], environment, 0.2)]
+Supervisor(parts, folder).start()
 time.sleep(600)
 """
 STUBBORN = """
@@ -123,3 +135,25 @@ def test_a_part_without_an_end_that_a_stranger_asks_to_stop_runs_again(supervise
     wait_until(lambda: told.extend(supervisor.look()) or len(told) > 1)
     assert told[0].startswith("part ended with 0; it starts again")
     assert told[1] == "part runs again (restart 1)"
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="sessions are found in /proc")
+def test_parts_end_with_a_supervisor_that_is_killed(tmp_path):
+    (tmp_path / "part.py").write_text(GRANDPARENT)
+    (tmp_path / "deaf.py").write_text(f"import os\nprint(os.getpid(), flush=True)\n{STUBBORN}")
+    command = [sys.executable, "-c", SUPERVISING, str(tmp_path)]
+    supervisor = subprocess.Popen(command)
+    logs = [tmp_path / "part.log", tmp_path / "deaf.log"]
+    wait_until(lambda: all(log.is_file() and log.read_text().endswith("\n") for log in logs))
+    wait_until(lambda: "deaf" in logs[1].read_text())
+    stray, deaf = (int(log.read_text().split()[0]) for log in logs)
+    supervisor.kill()
+    supervisor.wait()
+    wait_until(lambda: not is_alive(stray) and not is_alive(deaf))
+
+
+def test_a_supervisor_that_has_stopped_leaves_no_guard(supervise):
+    supervisor = supervise(PARENT)
+    guard = supervisor.guard.process.pid
+    supervisor.stop()
+    assert not is_alive(guard)

@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 
 from easq.log.interface import EVENTS, SAMPLES
-from easq.log.lease import lease
 from easq.log.sqlite import SqliteLog
 from easq.train.config import load_config
 from jobs.loop import Loop, LoopSettings
-from jobs.up import up
+from jobs.up import sole_loop, up
 
 CONFIG = """
 [run]
@@ -44,16 +43,24 @@ def test_the_log_is_as_wide_as_asked_for_whichever_part_opens_it_first(
     assert [log.partitions(topic) for topic in (EVENTS, SAMPLES)] == [3, 3]
 
 
-def test_one_folder_holds_one_loop(config_file: Path, tmp_path: Path):
-    with lease(tmp_path / "up.lock"):
-        with pytest.raises(ValueError, match=r"another process holds .*up\.lock: stop it"):
-            up(config_file, tmp_path)
-    assert not (tmp_path / "up.json").exists()
-
-
 def test_a_server_of_mlflow_that_is_named_is_used_and_none_is_started(tmp_path: Path):
     file = tmp_path / "loop.toml"
     file.write_text(CONFIG.format(folder=tmp_path, uri="http://mlflow:5000"))
     loop = Loop(load_config(file), file, tmp_path, LoopSettings())
     assert loop.mlflow_url == "http://mlflow:5000"
-    assert set(loop.supervisor.report()) == {"join", "serving", "train"}
+    assert set(loop.supervisor.report()) == {"join", "serving", "ray", "train"}
+
+
+def test_a_second_loop_is_refused_wherever_it_is_started(config_file: Path, tmp_path: Path):
+    other_run = config_file.with_name("other_run.toml")
+    other_run.write_text(config_file.read_text().replace('"run"', '"other"'))
+    other_log = config_file.with_name("other_log.toml")
+    other_log.write_text(config_file.read_text().replace("log.db", "other.db"))
+    with sole_loop(load_config(config_file), tmp_path / "here"):
+        with pytest.raises(ValueError, match=r"another `easq up` runs in .*here: stop it"):
+            up(config_file, tmp_path / "here")
+        with pytest.raises(ValueError, match="runs for run run: stop it, or choose another"):
+            up(other_log, tmp_path / "there")
+        with pytest.raises(ValueError, match=r"runs on .*log\.db: stop it, or choose another log"):
+            up(other_run, tmp_path / "there")
+    assert not list(tmp_path.rglob("up.json"))

@@ -52,7 +52,10 @@ pytestmark = [
 
 SPEED = 1000.0
 REPLICA, WORKER = "ServeReplica", "RayTrainWorker"
+FEEDBACK_SECONDS = 40
+"""Behaviour that waits for a new replica is not late."""
 SERVING = {
+    "feedback_seconds": FEEDBACK_SECONDS,
     "replicas": 1,
     "viewing_speed": SPEED,
     "ask_share": 0.25,
@@ -61,8 +64,6 @@ SERVING = {
     "events_per_minute": 100_000,
     "poll_seconds": 0.5,
 }
-FEEDBACK_SECONDS = 40
-"""Behaviour that waits for a new replica is not late."""
 
 
 class Running(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from easq.log.interface import EVENTS, MODELS, REJECTED, SAMPLES
+from easq.log.interface import EVENTS, IDENTITY, MODELS, REJECTED, SAMPLES
 from jobs.services import free_port
 
 from ..easq.log.mock_kafka import MockKafka
@@ -144,7 +144,7 @@ def kafka(folder: Path, partitions: int = PARTITIONS) -> Iterator[str]:
     brokers = MockKafka()
     for topic in (EVENTS, SAMPLES):
         brokers.make_topic(f"easq.{topic}", partitions)
-    for topic in (MODELS, REJECTED):
+    for topic in (MODELS, REJECTED, IDENTITY):
         brokers.make_topic(f"easq.{topic}", 1)
     settings = folder / "kafka.json"
     # The mock broker wakes no fetch that waits.

@@ -12,6 +12,8 @@ import pyarrow as pa
 EVENTS, SAMPLES, MODELS = "events", "samples", "models"
 REJECTED = "rejected"
 """Events that were refused; for people, no process reads it."""
+IDENTITY = "identity"
+"""One row, which says that this is not another log (easq.log.identity)."""
 MAX_ROWS = 4096
 MAX_BYTES = 64 << 20
 """A read stops at either; it always gives what stands next."""

@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
-from easq.log.interface import MODELS, LogAwayError, no_such
+from easq.log.interface import IDENTITY, MODELS, LogAwayError, no_such
 from easq.log.kafka_address import MAX_ROW_BYTES, ClientSettings, KafkaAddress
 from easq.log.kafka_errors import in_our_words, told
 
@@ -92,9 +92,10 @@ class Topics:
     def _make(self, topic: str) -> None:
         new = NewTopic(
             self.name(topic),
-            1 if topic == MODELS else self.address.partitions,
+            1 if topic in (MODELS, IDENTITY) else self.address.partitions,
             self.address.replication,
-            config={"max.message.bytes": str(MAX_ROW_BYTES)},
+            config={"max.message.bytes": str(MAX_ROW_BYTES)}
+            | ({"retention.ms": "-1"} if topic == IDENTITY else {}),
         )
         try:
             self._ask("create_topics", [new])

@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from easq.log.interface import MAX_BYTES, MAX_ROWS, Rows, TrimmedError, check_growth, no_such
+from easq.log.interface import (
+    MAX_BYTES,
+    MAX_ROWS,
+    LogFullError,
+    Rows,
+    TrimmedError,
+    check_growth,
+    no_such,
+)
 from easq.log.ipc import from_many, schema_bytes, to_bytes
 from easq.log.sqlite_file import EVERY_OTHER, SqliteFile
 
@@ -96,9 +104,11 @@ class SqliteLog:
     def trim(self, topic: str, partition: int, before: int) -> None:
         """Whole blobs go; the one that `before` falls into stays.
 
-        The file shrinks until a fifth of it is free at most: free pages are used again.
+        The file shrinks until a fifth of it is free at most: free pages are used again. Even to
+        forget takes room; on a full disk it is that of the reserve.
         """
-        while self._forget(topic, partition, before):
+        self._file.keep_reserve()
+        while self._forget_in_any_case(topic, partition, before):
             pass
         while self._shrink():
             pass
@@ -107,9 +117,17 @@ class SqliteLog:
         """Close this thread's connection; another use opens it again."""
         self._file.close()
 
-    def _forget(self, topic: str, partition: int, before: int) -> bool:
+    def _forget_in_any_case(self, topic: str, partition: int, before: int) -> bool:
+        try:
+            return self._forget(topic, partition, before)
+        except LogFullError:
+            return self._forget(topic, partition, before, spend_reserve=True)
+
+    def _forget(self, topic: str, partition: int, before: int, spend_reserve: bool = False) -> bool:
         """Forget the oldest blobs; whether some are left to forget."""
         with self._file.writing(durable=False) as connection:
+            if spend_reserve:  # while no other writer can take the room
+                self._file.spend_reserve()
             after = _bounds(connection, topic, partition)[1]
             gone = connection.execute(
                 "SELECT base + n, length(rows) FROM blob WHERE topic = ? AND partition = ? "

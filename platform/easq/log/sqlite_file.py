@@ -28,6 +28,8 @@ CREATE TABLE blob (
 PRAGMA user_version = {FORMAT};
 """
 WAL_BYTES = 64 << 20
+RESERVE_BYTES = 8 << 20
+"""Of the disk, kept by a file beside the log. A turn of retention takes less of the WAL."""
 AWAY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 FULL = (
     sqlite3.SQLITE_FULL,
@@ -65,6 +67,7 @@ class SqliteFile:
         uri = f"{self.path.as_uri()}?mode=rw"  # never makes an empty file
         connection = sqlite3.connect(uri, timeout=self.busy_seconds, isolation_level=None, uri=True)
         connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+        connection.execute("PRAGMA secure_delete = OFF")  # some builds write zeros over what goes
         return connection
 
     def close(self) -> None:
@@ -87,6 +90,23 @@ class SqliteFile:
             self.connection().execute(f"PRAGMA synchronous = {synchronous}")
             with self._transaction("BEGIN IMMEDIATE") as connection:
                 yield connection
+
+    def keep_reserve(self) -> None:
+        """Have some of the disk for the time when it is full, if there is so much now."""
+        try:
+            with self._reserve.open("xb") as file:
+                file.write(bytes(RESERVE_BYTES))
+        except FileExistsError:
+            return
+        except OSError:
+            self._reserve.unlink(missing_ok=True)
+
+    def spend_reserve(self) -> None:
+        self._reserve.unlink(missing_ok=True)
+
+    @property
+    def _reserve(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.reserve")
 
     def vacuum(self, pages: int) -> None:
         """Cut free pages off the file, as far as no reader stands in the way."""

@@ -1,4 +1,6 @@
-"""Windows that fail again and again are given up, so that one bad window cannot stop a run.
+"""Windows that fail again and again, or were never for this run, are given up.
+
+So one bad window cannot stop a run.
 
 A window is in work from just before it is scored until it is learnt. Whatever ends the workers
 in between counts against it: an error of its own, and a kill that it has no part in.
@@ -74,13 +76,15 @@ def give_up(folder: Path, share: WindowShare, rank: int) -> None:
     kept.parent.mkdir(exist_ok=True)
     pq.write_table(share.rows, kept)
     known = {line["window"] for line in Lines(folder / QUARANTINE).new()}
+    reason = share.refused or f"it failed {MOST} times"
     if rank == 0 and share.window not in known:
-        log.warning("window %d failed %d times and is left out", share.window, MOST)
+        log.warning("window %d is left out: %s", share.window, reason)
         append_line(
             folder / QUARANTINE,
             {
                 "window": share.window,
-                "attempts": MOST,
+                "attempts": 0 if share.refused else MOST,
+                "reason": reason,
                 "requests": share.num_requests,
                 "offsets": dict(share.offsets),
                 "rows": kept.parent.name,

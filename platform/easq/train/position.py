@@ -5,6 +5,7 @@ Without torch: what only reads a log's windows starts faster without its weight.
 
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -40,12 +41,23 @@ def newest_checkpoint(run_folder: Path) -> Path | None:
 
     Neither latest.json nor Ray Train is asked: a crash falls between the steps of telling them.
     """
-    places = {
-        path: position.next_window
-        for path in run_folder.glob("window-*")
-        if (position := _position_if_whole(path)) is not None
-    }
+    places = {path: position.next_window for path, position in _whole(run_folder)}
     return max(places, key=places.__getitem__, default=None)
+
+
+def needed_from(run_folder: Path, partition: int) -> int:
+    """The first offset of a partition of `samples` that a checkpoint of a run leads on to.
+
+    0: all of it, for a run that has learnt nothing of the log yet.
+    """
+    offsets = [position.offsets.get(partition, 0) for _, position in _whole(run_folder)]
+    return min(offsets, default=0)
+
+
+def _whole(run_folder: Path) -> Iterator[tuple[Path, Position]]:
+    for path in run_folder.glob("window-*"):
+        if (position := _position_if_whole(path)) is not None:
+            yield path, position
 
 
 def _position_if_whole(directory: Path) -> Position | None:

@@ -30,6 +30,7 @@ class WindowShare(NamedTuple):
     answered_rows: np.ndarray  # their row numbers in the window, int64
     offsets: Mapping[int, int] = MappingProxyType({})  # of the log, learnt once this window is
     sealed_at_ms: int = 0  # event time; 0 in a history and where a window is empty
+    refused: str = ""  # why this run cannot learn the rows, whatever they hold
 
     @property
     def of_log(self) -> bool:
@@ -80,6 +81,7 @@ def pack(share: WindowShare) -> pa.Table:
             "answered_rows": pa.array([share.answered_rows.tobytes()], pa.large_binary()),
             "offsets": pa.array([json.dumps(dict(share.offsets))], pa.string()),
             "sealed_at_ms": pa.array([share.sealed_at_ms], pa.int64()),
+            "refused": pa.array([share.refused], pa.string()),
         }
     )
 
@@ -108,6 +110,7 @@ def unpack(row: pa.Table) -> WindowShare | None:
         np.frombuffer(value["answered_rows"].as_buffer(), np.int64),
         {int(p): offset for p, offset in json.loads(value["offsets"].as_py()).items()},
         value["sealed_at_ms"].as_py(),
+        value["refused"].as_py(),
     )
 
 

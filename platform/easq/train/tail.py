@@ -16,11 +16,12 @@ import pyarrow as pa
 from easq.features import HOUR_MS, FeatureSpec
 from easq.history import History
 from easq.log.connect import open_log
-from easq.log.interface import LogAwayError
+from easq.log.interface import SAMPLES, LogAwayError
 from easq.samples import sample_schema
 from easq.sealed import SealedReader, SealedWindow, sealed_at_ms
-from easq.train.config import StreamSection
+from easq.train.config import StreamSection, TrainConfig
 from easq.train.position import newest_checkpoint, read_position
+from easq.train.run_folder import run_folder
 from easq.train.share import WindowShare, cut, nothing_yet, pack, share_of
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,11 @@ class Stretch(NamedTuple):
     run_folder: Path
 
 
+def stretch_of(config: TrainConfig, stream: StreamSection) -> Stretch:
+    """What a run with a log learns."""
+    return Stretch(config.data.history, config.data.max_requests, stream, run_folder(config))
+
+
 def read_pass(stretch: Stretch, rank: int, world_size: int) -> Iterator[pa.Table]:
     """Packed shares of one rank up to the end of a pass, with `nothing_yet` between them."""
     history = History.open(stretch.history)
@@ -54,6 +60,7 @@ def read_pass(stretch: Stretch, rank: int, world_size: int) -> Iterator[pa.Table
         every = [offsets[p] for p in sorted(offsets)] or None
         return SealedReader(open_log(stretch.stream.log), every, max(start, len(windows)))
 
+    check_kept(stretch)
     for sealed in follow(opened):
         if sealed is None:
             yield nothing_yet()
@@ -62,6 +69,30 @@ def read_pass(stretch: Stretch, rank: int, world_size: int) -> Iterator[pa.Table
         yield pack(share)
         if ends_pass(share, stretch.stream):
             return
+
+
+def check_kept(stretch: Stretch) -> None:
+    """See that no row was trimmed before it was learnt; a log that is away is asked later.
+
+    Raises:
+        ValueError: some were.
+    """
+    checkpoint = newest_checkpoint(stretch.run_folder)
+    if checkpoint is None or not (offsets := read_position(checkpoint).offsets):
+        return
+    try:
+        log = open_log(stretch.stream.log)
+        begins = {p: log.begin(SAMPLES, p) for p in range(log.partitions(SAMPLES))}
+    except LogAwayError:
+        return
+    lost = {p: begins[p] - at for p, at in offsets.items() if at < begins.get(p, 0)}
+    if lost:
+        raise ValueError(
+            f"{sum(lost.values())} rows of topic samples were trimmed before {checkpoint} had "
+            f"learnt them (by partition: {lost}), so this run has a gap and cannot go on. Begin "
+            "another run.name, which learns the history and all that is kept; the joiner's "
+            f"--keep-for {stretch.run_folder} keeps samples until they are learnt."
+        )
 
 
 def follow(opened: Callable[[], SealedReader]) -> Iterator[SealedWindow | None]:
@@ -85,16 +116,12 @@ def follow(opened: Callable[[], SealedReader]) -> Iterator[SealedWindow | None]:
 def share_of_log(
     sealed: SealedWindow, spec: FeatureSpec, history_windows: int, rank: int, world_size: int
 ) -> WindowShare:
-    """One rank's share of a sealed window.
-
-    Raises:
-        ValueError: its samples have other features than the history.
-    """
-    samples = _samples(sealed, spec)
+    """One rank's share of a sealed window; refused where its features are not the history's."""
+    samples, refused = _samples(sealed, spec)
     at = sealed_at_ms(sealed.table) if samples.num_rows else 0
     local = datetime.fromtimestamp((at + spec.utc_offset_hours * HOUR_MS) / 1000, UTC)
     share = cut(samples, sealed.number, history_windows, local.date().isoformat(), rank, world_size)
-    return share._replace(offsets=sealed.offsets, sealed_at_ms=at)
+    return share._replace(offsets=sealed.offsets, sealed_at_ms=at, refused=refused)
 
 
 def ends_pass(share: WindowShare, stream: StreamSection) -> bool:
@@ -102,16 +129,17 @@ def ends_pass(share: WindowShare, stream: StreamSection) -> bool:
     return (share.window + 1 - share.num_windows) % stream.whole_pass == 0
 
 
-def _samples(sealed: SealedWindow, spec: FeatureSpec) -> pa.Table:
+def _samples(sealed: SealedWindow, spec: FeatureSpec) -> tuple[pa.Table, str]:
+    """The columns that are learnt; all columns, and why, where those are not there."""
     schema = sample_schema(spec)
     if not sealed.table.num_rows:
-        return schema.empty_table()  # what stands for an empty window has no features
+        return schema.empty_table(), ""  # what stands for an empty window has no features
     found = {field.name: field.type for field in sealed.table.schema}
     wrong = [field.name for field in schema if found.get(field.name) != field.type]
     if wrong:
-        raise ValueError(
-            f"window {sealed.number} of topic samples has other features than the history: "
-            f"{wrong[:5]} are missing or of another type. Serve a version of this run, or begin "
-            "a run with a history of the features that are served."
+        return sealed.table, (
+            f"its features are not those of the history: {wrong[:5]} are missing or of another "
+            "type. Serve a version of this run, or begin a run with a history of the features "
+            "that are served"
         )
-    return sealed.table.select(schema.names)
+    return sealed.table.select(schema.names), ""

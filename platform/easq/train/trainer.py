@@ -23,11 +23,12 @@ from ray.train.v2._internal.callbacks import DatasetsCallback
 
 from easq.history import History
 from easq.train.config import READ_CPUS, TrainConfig, WorkersSection
-from easq.train.drain import ask_to_drain, drain_asked, running
+from easq.train.drain import ask_to_drain, running
 from easq.train.failures import Failures
 from easq.train.latest import Latest, read_latest
 from easq.train.methods import check_checkpointed
 from easq.train.run_folder import Claim, check_begun, claim, run_folder
+from easq.train.tail import check_kept, stretch_of
 from easq.train.worker import train_on_stream
 
 COLLECTIVE_TIMEOUT_S = 120
@@ -56,11 +57,12 @@ def fit(config: TrainConfig) -> Latest:
     """Train to the end of the history on the connected cluster, from where the run stopped.
 
     A complete run is left as it is. One with a log goes on with that until it is drained: by
-    `easq.train.drain`, or by the first SIGINT or SIGTERM; the second aborts it.
+    `easq.train.drain`, or by a SIGINT or SIGTERM; a SIGINT after that aborts it. The handlers
+    stay, so that the caller closes what it has in peace; `signals_kept` puts them back.
 
     Raises:
-        ValueError: the run was begun otherwise, the samples are damaged, or the cluster is too
-            small for it.
+        ValueError: the run was begun otherwise, the samples are damaged or were trimmed before
+            it learnt them, or the cluster is too small for it.
         FileNotFoundError: there are no samples.
         ray.train.TrainingFailedError: the workers failed more than `workers.max_failures` times.
     """
@@ -69,8 +71,10 @@ def fit(config: TrainConfig) -> Latest:
     history = History.open(config.data.history)
     history.verify()
     check_cluster(config.workers)
+    if config.stream is not None:
+        check_kept(stretch_of(config, config.stream))
     own = claim(config, history.description)
-    with running(run_folder(config)), _signals_kept():
+    with running(run_folder(config)):
         _trainer(own).fit()
     if (latest := read_latest(run_folder(config))) is None:
         raise ValueError(f"{config.data.history} holds no requests to learn from")
@@ -121,21 +125,25 @@ class _Drainable(TorchTrainer):
 
 
 def drain_first(folder: Path, abort: Any) -> None:
-    """Take SIGINT and SIGTERM: ask the run to drain, and where that was asked already, abort."""
+    """Take SIGINT and SIGTERM: ask the run to drain; a SIGINT that is not the first aborts.
+
+    SIGTERM never does: whoever stops a process sends it without knowing that others did.
+    """
+    asked = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if drain_asked(folder):
+        if asked.is_set() and number == signal.SIGINT:
             abort(number, frame)
-        else:
-            ask_to_drain(folder)
+        asked.set()
+        ask_to_drain(folder)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
 
 
 @contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Put handlers of signals back."""
+def signals_kept() -> Iterator[None]:
+    """Put handlers of SIGINT and SIGTERM back in the end."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

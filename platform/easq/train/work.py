@@ -81,7 +81,10 @@ class Work:
         return False
 
     def _is_hopeless(self, share: WindowShare | None) -> bool:
-        return share is not None and bool(self.attempts and self.attempts.exhausted(share.window))
+        if share is None:
+            return False
+        failed = self.attempts is not None and self.attempts.exhausted(share.window)
+        return failed or bool(share.refused)
 
     def _learn(self, share: WindowShare, since: float, arrived: float) -> None:
         if self.attempts is not None:

@@ -17,7 +17,7 @@ from easq.train.collective import rank, world_size
 from easq.train.config import TrainConfig
 from easq.train.position import Position
 from easq.train.run_folder import Claim, run_folder
-from easq.train.tail import Stretch
+from easq.train.tail import stretch_of
 from easq.train.work import Work
 
 SPARES_AFTER_SECONDS = 10.0
@@ -61,12 +61,10 @@ def _idle() -> None:
 
 def _source(config: TrainConfig) -> Datasource:
     """What this worker is to learn."""
-    folder = run_folder(config)
+    if config.stream is not None:
+        return PassSource(stretch_of(config, config.stream), rank(), world_size())
     windows = Windows(config.data.history, config.data.max_requests)
-    if config.stream is None:
-        return unlearnt(windows, folder, rank(), world_size())
-    stretch = Stretch(windows.history, windows.max_requests, config.stream, folder)
-    return PassSource(stretch, rank(), world_size())
+    return unlearnt(windows, run_folder(config), rank(), world_size())
 
 
 def _report(path: Path, position: Position) -> None:

@@ -1,6 +1,7 @@
 """A joined partition of a real log: crashes, ticks, retention."""
 
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 
 from easq.events import REJECTION
 from easq.join_log import JoinedPartition, first_at
-from easq.join_loop import tick
+from easq.join_loop import keep_trimmed, tick
 from easq.log.interface import EVENTS, REJECTED, SAMPLES, LogError
 from easq.log.sqlite import SqliteLog
 from easq.sealed import SealedReader
+from easq.train.position import Position
+from jobs.join import needed
 
 
 class CrashError(LogError):
@@ -136,6 +139,24 @@ def test_retention_keeps_what_a_restart_needs(log, spec, random_events, quick):
     whole = script.joined(quick)[len(expected) - 1 :]
     assert len(rest) > 1
     assert all(a.equals(b) for a, b in zip(rest, whole, strict=True))
+
+
+def test_retention_keeps_what_a_run_has_yet_to_learn(log, spec, random_events, quick, tmp_path):
+    log.append(EVENTS, 0, random_events(spec, 5, 600).rows().table)
+    work(partition := JoinedPartition(log, 0, quick))
+    learnt = log.end(SAMPLES, 0) // 2
+    runs = [tmp_path / "run", tmp_path / "slower"]
+    for run, offset in zip(runs, (learnt, learnt - 3), strict=True):
+        keep_trimmed([partition], lambda _: True, 0, partial(needed, runs))
+        assert log.begin(SAMPLES, 0) == 0, "one of them has learnt nothing yet"
+        for kept in (offset, offset + 5):
+            position = Position(next_window=kept, offsets={0: kept}, schema_hash="s")
+            (run / f"window-{kept:06d}").mkdir(parents=True)
+            (run / f"window-{kept:06d}" / "state.json").write_text(position.model_dump_json())
+    keep_trimmed([partition], lambda _: True, 0, partial(needed, runs))
+    assert 0 < log.begin(SAMPLES, 0) <= learnt - 3
+    keep_trimmed([partition], lambda _: True, 0, partial(needed, []))
+    assert log.begin(SAMPLES, 0) > learnt
 
 
 def test_what_was_refused_is_forgotten_with_time(log, quick):

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from easq.log.connect import open_log
-from easq.log.interface import EVENTS, MODELS, SAMPLES, Log
+from easq.log.interface import EVENTS, IDENTITY, MODELS, SAMPLES, Log
 
 from .broker_proxy import BrokerProxy
 from .mock_kafka import MockKafka
@@ -45,7 +45,8 @@ def mock_address(mock_kafka: MockKafka, tmp_path: Path) -> NewAddress:
 
     def new(partitions: int = 1, servers: str = "", config: object = QUICK, **query: object) -> str:
         prefix = f"t{uuid4().hex[:8]}"
-        for topic, width in ((EVENTS, partitions), (SAMPLES, partitions), (MODELS, 1)):
+        widths = {EVENTS: partitions, SAMPLES: partitions, MODELS: 1, IDENTITY: 1}
+        for topic, width in widths.items():
             mock_kafka.make_topic(f"{prefix}.{topic}", width)
         settings = tmp_path / f"{prefix}.json"
         settings.write_text(json.dumps(config))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from easq.events import EVENT
 from easq.log.connect import partition_of
+from easq.log.identity import identity
 from easq.log.interface import EVENTS, MODELS, SAMPLES, Log, LogError, Rows, TrimmedError
 
 from .arrow_tables import tables
@@ -253,6 +254,17 @@ def test_a_partition_can_be_added(
     other.append(EVENTS, 2, numbers(2))
     assert values(log, EVENTS, 2) == [2]
     assert values(log) == [1]
+
+
+def test_a_log_has_an_identity_that_no_other_has(
+    new_address: Callable[..., str], opened: Callable[[str], Log]
+) -> None:
+    address = new_address()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(identity, [opened(address) for _ in range(4)]))
+    assert len(set(found)) == 1
+    assert identity(opened(address)) == found[0]
+    assert identity(opened(new_address())) != found[0]
 
 
 def test_the_sequence_of_models_is_never_split(log: Log) -> None:

@@ -72,3 +72,11 @@ def test_a_window_given_up_is_reported_once_with_all_its_rows(tmp_path, random_s
     assert (line["window"], line["attempts"], line["requests"]) == (7, 3, 5)
     kept = [pq.read_table(path) for path in sorted((tmp_path / line["rows"]).iterdir())]
     assert pa.concat_tables(kept).num_rows == 5
+
+
+def test_a_window_of_other_features_is_reported_with_its_reason(tmp_path, random_samples):
+    share = share_of(random_samples(5), Window(index=7, day="", file="", start=0, end=5), 9, 0, 1)
+    give_up(tmp_path, share._replace(refused="its features are others"), 0)
+    (line,) = Lines(tmp_path / QUARANTINE).new()
+    assert (line["attempts"], line["reason"]) == (0, "its features are others")
+    assert pq.read_table(tmp_path / line["rows"]).num_rows == 5

@@ -13,7 +13,7 @@ from easq.log.sqlite import SqliteLog
 from easq.train.config import parse_config
 from easq.train.drain import ask_to_drain, drain_asked, is_running, running
 from easq.train.run_folder import claim
-from easq.train.trainer import drain_first
+from easq.train.trainer import drain_first, signals_kept
 
 VOTER = Path(__file__).with_name("voter.py")
 
@@ -46,18 +46,18 @@ def test_two_workers_stop_at_the_same_window_when_one_has_the_next_and_one_has_n
     assert (ends[0]["drained"], ends[0]["next_window"], ends[0]["offsets"]) == (True, 3, {"0": 40})
 
 
-def test_the_first_signal_drains_and_the_second_aborts(tmp_path):
-    handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+@pytest.mark.parametrize("drained_by_file", [False, True])
+def test_the_first_signal_drains_and_only_an_interrupt_after_it_aborts(tmp_path, drained_by_file):
     aborted = []
-    try:
+    if drained_by_file:
+        ask_to_drain(tmp_path)
+    with signals_kept():
         drain_first(tmp_path, lambda number, _: aborted.append(number))
+        os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
         assert (drain_asked(tmp_path), aborted) == (True, [])
         os.kill(os.getpid(), signal.SIGINT)
         assert aborted == [signal.SIGINT]
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 def test_a_run_started_again_is_not_drained_by_the_wish_of_the_last_time(make_history, tmp_path):

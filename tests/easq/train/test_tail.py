@@ -16,9 +16,12 @@ from easq.stream import PassSource
 from easq.train.checkpoint import weights_of
 from easq.train.config import TrainConfig, parse_config
 from easq.train.learner import Learner
+from easq.train.lines import Lines
 from easq.train.position import Position
+from easq.train.run_folder import QUARANTINE, claim
 from easq.train.share import WindowShare, unpack
-from easq.train.tail import Stretch, follow, read_pass
+from easq.train.tail import Stretch, check_kept, follow, read_pass
+from easq.train.work import Work
 
 HISTORY_WINDOWS, PASS = 2, 4
 
@@ -135,13 +138,49 @@ def test_a_log_that_is_away_is_asked_again(log, append_windows):
     assert next(window for window in found if window is not None).number == 1
 
 
-def test_samples_of_other_features_are_refused_with_a_sentence(
-    stretch, log, random_samples, seal_window
+def test_rows_that_were_trimmed_before_they_were_learnt_end_the_run_with_a_sentence(
+    stretch, log, append_windows
+):
+    append_windows(log, 0, 5)  # of 20 rows each
+    position = Position(next_window=3, history_windows=2, offsets={0: 20}, schema_hash="s")
+    checkpoint(stretch.run_folder, position)
+    log.trim("samples", 0, 20)
+    check_kept(stretch)
+    assert windows(stretch)
+    log.trim("samples", 0, 60)
+    with pytest.raises(ValueError, match=r"40 rows of topic samples .*Begin another run\.name"):
+        check_kept(stretch)
+    with pytest.raises(ValueError, match="so this run has a gap"):
+        windows(stretch)
+
+
+def test_samples_of_other_features_are_refused_with_a_sentence_and_the_next_window_follows(
+    stretch, log, random_samples, seal_window, append_windows
 ):
     other = random_samples(5).drop_columns(["item.tag"])
     log.append("samples", 0, seal_window(other, 0, 0))
-    with pytest.raises(ValueError, match=r"window 2 of topic samples .*'item.tag'.* Serve a"):
-        windows(stretch)
+    append_windows(log, 1, 1)
+    refused, good = windows(stretch)[HISTORY_WINDOWS:]
+    assert "'item.tag'] are missing or of another type. Serve a version" in refused.refused
+    assert (refused.num_requests, dict(refused.offsets)) == (5, {0: 5})
+    assert refused.rows.select(other.column_names).equals(other)
+    assert (good.window, good.refused) == (HISTORY_WINDOWS + 1, "")
+
+
+def test_a_window_of_other_features_is_left_out_and_the_run_goes_on(
+    config, stretch, log, random_samples, seal_window, append_windows
+):
+    append_windows(log, 0, 1)
+    log.append("samples", 0, seal_window(random_samples(5).drop_columns(["item.tag"]), 1, 0))
+    append_windows(log, 2, 1)
+    history = History.open(config.data.history).description
+    work = Work(claim(config, history), torch.device("cpu"), lambda *_: None)
+    work.learn_pass(iter(windows(stretch)))
+    assert work.learner.position.offsets == {0: log.end("samples", 0)}
+    assert work.learner.position.requests == 20 * (HISTORY_WINDOWS + 2)
+    (line,) = Lines(stretch.run_folder / QUARANTINE).new()
+    assert (line["window"], line["requests"]) == (HISTORY_WINDOWS + 1, 5)
+    assert "Serve a version of this run" in line["reason"]
 
 
 def test_empty_windows_of_several_partitions_are_windows_without_requests(

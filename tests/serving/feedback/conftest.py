@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 from fastapi.testclient import TestClient
 
-from easq.feedback_token import FeedbackToken, sign
+from easq.feedback_token import FeedbackToken, key_of_log, sign
+from easq.log.identity import identity
 from easq.log.sqlite import SqliteLog
 from serving.api import build_api
 from serving.config import ServingSettings
@@ -19,8 +20,8 @@ from serving.refresh import Refresher
 from serving.replica import RankerReplica
 
 KEY = "sixteen letters!"
-PATIENT = {"log_patience_seconds": 60.0}
-"""Busy machines hold up a disk for seconds."""
+PATIENT = {"log_patience_seconds": 60.0, "feedback_seconds": 3600.0}
+"""Busy machines hold up a disk for seconds, and rankings of these tests are a minute old."""
 ITEMS, SECONDS, ASKED = [501, 502, 503], [20.0, 8.0, 0.0], [True, False, True]
 Running = Callable[..., TestClient]
 
@@ -55,16 +56,21 @@ def client(running: Running) -> TestClient:
 
 
 @pytest.fixture
-def token() -> Callable[..., str]:
+def signing_key(log: SqliteLog) -> bytes:
+    return key_of_log(KEY.encode(), identity(log))
+
+
+@pytest.fixture
+def token(log: SqliteLog) -> Callable[..., str]:
     """token(age_seconds, **changed): of a ranking of ITEMS for user 7, offset 40."""
 
-    def make(age_seconds: float = 60.0, key: str = KEY, **changed: Any) -> str:
+    def make(age_seconds: float = 60.0, key: str = KEY, of: SqliteLog = log, **changed: Any) -> str:
         issued = time.time_ns() // 1_000_000 - int(1000 * age_seconds)
         whole = FeedbackToken(
             1, 40, 7, issued, issued + 3_600_000, "r1",
             np.array(ITEMS), np.array(SECONDS, np.float32), np.array(ASKED),
         )  # fmt: skip
-        return sign(whole._replace(**changed), key.encode())
+        return sign(whole._replace(**changed), key_of_log(key.encode(), identity(of)))
 
     return make
 

@@ -13,8 +13,6 @@ from easq.samples import impression_schema, request_columns
 from serving.api import build_api
 from serving.event_contract import EVENTS_EXAMPLE, RESULTS_EXAMPLE, EventsRequest, EventsResponse
 
-KEY = b"sixteen letters!"
-
 
 def rank(client, body, **more):
     answer = client.post("/v1/rank", json=body | more)
@@ -22,14 +20,14 @@ def rank(client, body, **more):
     return answer.json()
 
 
-def opened(ranking):
-    return read(ranking["token"], KEY, time.time_ns() // 1_000_000)
+def opened(ranking, signing_key):
+    return read(ranking["token"], signing_key, time.time_ns() // 1_000_000)
 
 
-def test_the_token_points_at_the_impression_of_its_ranking(client, body, rows_of):
+def test_the_token_points_at_the_impression_of_its_ranking(client, body, rows_of, signing_key):
     body["candidates"]["duration_seconds"] = [14.5, 0, 9]
     ranking = rank(client, body, top_k=2)
-    token = opened(ranking)
+    token = opened(ranking, signing_key)
     assert (token.partition, token.user_id, token.request_id) == (7 % 2, 7, "r1")
     assert token.item_id.tolist() == ranking["item_id"]
     seconds = dict(zip(body["candidates"]["item_id"], [14.5, 0, 9], strict=True))
@@ -62,8 +60,9 @@ def test_the_impression_holds_every_candidate_as_it_was_scored(
     assert row["propensity"] == pytest.approx([0.005 * r for r in returned])
 
 
-def test_every_impression_has_an_offset_of_its_own(client, body):
-    tokens = [opened(rank(client, body, request_id=f"r{i}")) for i in range(5)]
+def test_every_impression_has_an_offset_of_its_own(client, body, signing_key):
+    rankings = [rank(client, body, request_id=f"r{i}") for i in range(5)]
+    tokens = [opened(ranking, signing_key) for ranking in rankings]
     assert [t.impression_offset for t in tokens] == list(range(5))
 
 

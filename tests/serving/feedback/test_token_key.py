@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from easq.log.sqlite import SqliteLog
 from serving import up
 from serving.config import ServingSettings
 from serving.token_key import token_key
@@ -61,3 +62,18 @@ def test_a_short_key_is_refused_and_not_printed(monkeypatch, capsys):
     assert "EASQ_TOKEN_KEY: " in told
     assert "at least 16" in told
     assert "too short" not in told
+
+
+def test_tokens_of_a_log_that_was_replaced_are_refused_one_by_one(
+    running, body, behaviour, tmp_path
+):
+    ranking = running().post("/v1/rank", json=body).json()
+    client = running(SqliteLog(tmp_path / "narrower.db", partitions=1))
+    fresh = client.post("/v1/rank", json=body).json()
+    batch = [
+        behaviour | {"event_id": f"e{i}", "token": of["token"], "watched_seconds": 0}
+        for i, of in enumerate((ranking, fresh))
+    ]
+    answer = client.post("/v1/events", json={"events": batch})
+    assert answer.status_code == 200
+    assert [r["code"] for r in answer.json()["results"]] == ["forged_token", None]
