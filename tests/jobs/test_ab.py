@@ -65,15 +65,17 @@ def api(version, log):
     followed = {
         name: Followed(line, VitalSigns("r0", lambda: None)) for name, line in lines.items()
     }
+    feedback = Feedback(log, KEY.encode(), settings)
     replica = RankerReplica(
         settings,
         lines["easq"],
         "r0",
-        Feedback(log, KEY.encode(), settings),
+        feedback,
         Lines("easq", followed, EXPERIMENT),
     )
     yield build_api(replica)
-    replica.close()
+    replica.lines.stop()
+    feedback.close()
 
 
 def test_a_day_over_http_is_counted_by_the_users_and_kept_by_the_platform(

@@ -116,7 +116,7 @@ def replica(refresher: Refresher, tmp_path: Path) -> Iterator[RankerReplica]:
     settings = ServingSettings(model_name="easq", max_candidates=50, cache_dir=tmp_path)
     replica = RankerReplica(settings, refresher, "r0")
     yield replica
-    replica.close()
+    replica.lines.stop()
 
 
 @pytest.fixture

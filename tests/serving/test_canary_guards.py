@@ -97,7 +97,8 @@ def canary(mlflow_uri: str, tmp_path: Path, make_version) -> Iterator[Canary]:
     for part in (watcher, teller):
         part.stop()
         part.thread.join(60)
-    replica.close()
+    replica.lines.stop()
+    feedback.close()
     refresher.thread.join(60)
 
 
