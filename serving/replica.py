@@ -82,11 +82,6 @@ class RankerReplica:
             feedback=self.feedback and self.feedback.report(),
         )
 
-    def close(self) -> None:
-        self.refresher.stop()
-        if self.feedback is not None:
-            self.feedback.close()
-
 
 def best_first(scores: np.ndarray, top_k: int | None) -> np.ndarray:
     """Positions by falling score; equal scores keep their order."""

@@ -331,7 +331,7 @@ def test_no_response_mixes_two_states(online_run, shelf):
             finally:
                 done.set()
             answers = [answer for answers in await asyncio.gather(*asking) for answer in answers]
-        loop.replica.close()
+        loop.refresher.stop()
         return answers, loop
 
     def learn_all(loop: Loop) -> None:
