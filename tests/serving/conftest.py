@@ -1,6 +1,6 @@
 """Small versions as files, and requests that they can rank."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -112,11 +112,9 @@ def refresher(shelf: ShelfOfVersions) -> Refresher:
 
 
 @pytest.fixture
-def replica(refresher: Refresher, tmp_path: Path) -> Iterator[RankerReplica]:
+def replica(refresher: Refresher, tmp_path: Path) -> RankerReplica:
     settings = ServingSettings(model_name="easq", max_candidates=50, cache_dir=tmp_path)
-    replica = RankerReplica(settings, refresher, "r0")
-    yield replica
-    replica.lines.stop()
+    return RankerReplica(settings, refresher, "r0")
 
 
 @pytest.fixture
