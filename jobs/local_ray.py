@@ -12,8 +12,10 @@ QUIET = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     # Ray Train gives its processes an environment of their own, for which these would not do.
     "RAY_prestart_worker_first_driver": "0",
+    "RAY_worker_niceness": "0",
 }
-"""What a cluster of one machine has no use for."""
+"""What a cluster of one machine has no use for. Ray gives its workers niceness 15, with which they
+starve beside any busy process."""
 KEPT_PROCESSES = {"RAY_num_workers_soft_limit": "32"}
 """Readers of a pass that ends are there for the next, and for the workers of a group that starts
 again. Beyond one process a CPU, actors included, Ray ends what has been idle for a second."""

@@ -25,6 +25,8 @@ def main() -> None:
         sys.exit(2)
     with own_folder("easq-serving-") as folder:
         os.environ.update(front_door.environment(folder) | {"RAY_USAGE_STATS_ENABLED": "0"})
+        # As training's workers (jobs/cluster.py), or these would starve beside them.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         # Without a token of its own, Ray would leave one in the home folder for later clusters.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
