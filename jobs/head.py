@@ -3,6 +3,7 @@
 Usage: python -m jobs.head PORT CPUS      (token and settings: jobs/local_ray.py)
 """
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,11 +13,14 @@ from easq.own_folder import own_folder
 from jobs.local_ray import OBJECT_STORE_BYTES
 from jobs.services import free_port
 
+AT_ONCE = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
+"""Ray waits for idle workers that stay by design; trainings have been stopped before it."""
+
 
 def main() -> None:
     port, cpus = map(int, sys.argv[1:])
     with own_folder("easq-ray-") as folder:
-        process = subprocess.Popen(command(folder, port, cpus))
+        process = subprocess.Popen(command(folder, port, cpus), env=os.environ | AT_ONCE)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: process.terminate())
         sys.exit(process.wait())

@@ -173,6 +173,7 @@ def lines(table: dict[str, Any]) -> str:
     return "\n".join(f"{key} = {json.dumps(value)}" for key, value in table.items())
 
 
+@pytest.mark.soak
 def test_a_driver_that_is_told_to_stop_again_and_again_drains_and_closes(
     tables, log, append_windows, tmp_path
 ):
