@@ -62,15 +62,13 @@ def main() -> None:
 
 
 def end_all(parts: list[Guarded]) -> None:
-    """SIGTERM to all, patience, then SIGKILL to what is left; without /proc, no patience."""
-    for part in parts:
+    """The last started first, as others need those before it: SIGTERM, patience, then SIGKILL to
+    what is left; without /proc, no patience."""
+    for part in reversed(parts):
         with suppress(ProcessLookupError):
             os.kill(part.leader, signal.SIGTERM)
-    began = time.monotonic()
-    for part in sorted(parts, key=lambda part: part.patience_seconds):
-        while part.leader in members(part.leader):
-            if time.monotonic() > began + part.patience_seconds:
-                break
+        deadline = time.monotonic() + part.patience_seconds
+        while part.leader in members(part.leader) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
         end_session(part.leader)
 

@@ -72,6 +72,7 @@ class Loop:
         self.log, self.tracking = config.stream.log, config.tracking
         self.url, self.mlflow_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
         configs = {"train": config_file} | {f"train-{line.stem}": line for line in lines}
+        self.runs = [run_folder(load_config(path)) for path in configs.values()]
         parts = [self._join(), self._serving(), *self._training(configs)]
         if self.tracking.uri.startswith("http"):
             self.mlflow_url = self.tracking.uri
@@ -121,9 +122,9 @@ class Loop:
             "feedback-seconds": self.settings.feedback_seconds,
             "window-seconds": self.settings.window_seconds,
             "status": self.folder / "join.json",
-            "keep-for": run_folder(self.config),
         }
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        words += [word for run in self.runs for word in ("--keep-for", str(run))]
         return Part("join", ["jobs.join", self.log, *words], {"OMP_NUM_THREADS": "1"})
 
     def _serving(self) -> Part:
@@ -155,7 +156,7 @@ class Loop:
         wanted = slots(*(load_config(path).workers for path in configs.values()))
         ray = Part("ray", ["jobs.head", port, str(wanted)], local)
         address = {"RAY_ADDRESS": f"127.0.0.1:{port}"}
-        return [ray, *(train._replace(environment=local | address) for train in trains)]
+        return [ray, *(t._replace(environment=local | address, needs="ray") for t in trains)]
 
     def _gate(self) -> Part:
         options = {

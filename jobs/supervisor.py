@@ -27,6 +27,8 @@ class Part(NamedTuple):
     may_finish: bool = False
     """Whether there is an end to its work. Any other part that ends, even in good order, was told
     to by a stranger and runs again."""
+    needs: str | None = None
+    """A part without which it would wait for what never comes: it is started again with that."""
 
 
 class Supervised:
@@ -77,6 +79,11 @@ class Supervised:
         again = f"it starts again in {self.pause:g} s"
         return f"{self.part.name} ended with {status}; {again} (its output: {self.log})"
 
+    def kill(self) -> None:
+        """It starts again when it is seen to have ended."""
+        if self.process is not None:
+            end_session(self.process.pid)
+
     def ask_to_stop(self) -> None:
         if self.process is not None:
             self.process.terminate()
@@ -113,10 +120,19 @@ class Supervisor:
 
     def look(self) -> list[str]:
         """What has happened since the last look; to be called a few times a second."""
-        told = [sentence for part in self.parts if (sentence := part.look()) is not None]
+        told = [sentence for part in self.parts if (sentence := self._look(part)) is not None]
         if told:
             self._tell_guard()
         return told
+
+    def _look(self, part: Supervised) -> str | None:
+        ran = part.process is not None
+        sentence = part.look()
+        if ran and part.process is None:
+            for other in self.parts:
+                if other.part.needs == part.part.name:
+                    other.kill()
+        return sentence
 
     def stop(self) -> None:
         for part in reversed(self.parts):

@@ -48,7 +48,11 @@ def keep_trimmed(
             before = now_ms() - round(1000 * retention_seconds)
             try:
                 partition.trim(before, needed_from(partition.partition))
-            except LogError as error:
+            except (
+                LogError,
+                OSError,
+                ValueError,
+            ) as error:  # a checkpoint that cannot be read, too
                 logger.warning("nothing is forgotten in this turn: %s", error)
         if stopped(TRIM_SECONDS):
             return

@@ -43,6 +43,8 @@ def test_paths_and_databases_are_made_absolute():
         ({"data": {"history": "h", "window": True}}, "data.window"),
         ({"optim": {"learning_rate": float("inf")}}, "learning_rate"),
         ({"loss": {"space": "log"}}, "positive"),
+        ({"loss": {"offset": 0.2}, "model": {"method": "emer"}}, "offset adds what"),
+        ({"loss": {"offset": 0.2, "satisfaction": 0.0}}, "offset adds what"),
         ({"model": {"width": 30, "heads": 4}}, "multiple of heads"),
     ],
 )

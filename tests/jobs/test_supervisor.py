@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.guard import Guarded, end_all
 from jobs.supervisor import Part, Supervisor
 
 PARENT = """
@@ -22,6 +23,16 @@ GRANDPARENT = """
 import subprocess, sys, time
 code = "import os; print(os.spawnvp(os.P_NOWAIT, 'sleep', ['sleep', '600']), flush=True)"
 subprocess.run([sys.executable, "-c", code], process_group=0)
+time.sleep(600)
+"""
+ORDERLY = """
+import os, signal, sys, time
+def stop(*_):
+    time.sleep(0.5)
+    print(f"{sys.argv[1]} {os.getpid()} ends", flush=True)
+    sys.exit()
+signal.signal(signal.SIGTERM, stop)
+print(f"{sys.argv[1]} {os.getpid()} runs", flush=True)
 time.sleep(600)
 """
 SUPERVISING = """
@@ -111,6 +122,22 @@ def test_a_part_that_keeps_failing_is_started_more_and_more_rarely(supervise, tm
     assert "ended with 3; it starts again in 2 s" in told[2]
 
 
+def test_a_part_starts_again_with_the_one_that_it_needs(tmp_path):
+    (tmp_path / "part.py").write_text(PARENT)
+    environment = {"PYTHONPATH": str(tmp_path)}
+    needed = Part("needed", ["part"], environment)
+    supervisor = Supervisor([needed, Part("part", ["part"], environment, needs="needed")], tmp_path)
+    supervisor.start()
+    try:
+        wait_until(lambda: len(lines(tmp_path)) == 1)
+        os.kill(supervisor.report()["needed"]["pid"], signal.SIGKILL)
+        wait_until(lambda: [supervisor.look()] and len(lines(tmp_path)) == 2)
+        assert {part["restarts"] for part in supervisor.report().values()} == {1}
+        assert not is_alive(int(lines(tmp_path)[0]))
+    finally:
+        supervisor.stop()
+
+
 def test_a_part_that_does_not_hear_is_killed(supervise, tmp_path):
     supervisor = supervise(STUBBORN, patience=0.2)
     wait_until(lambda: lines(tmp_path) == ["deaf"])
@@ -150,6 +177,19 @@ def test_parts_end_with_a_supervisor_that_is_killed(tmp_path):
     supervisor.kill()
     supervisor.wait()
     wait_until(lambda: not is_alive(stray) and not is_alive(deaf))
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="sessions are found in /proc")
+def test_a_guard_stops_parts_in_the_opposite_order_of_their_start(tmp_path):
+    commands = [[sys.executable, "-c", ORDERLY, name] for name in ("needed", "needing")]
+    output = tmp_path / "output"
+    with output.open("a") as file:
+        parts = [subprocess.Popen(c, stdout=file, start_new_session=True) for c in commands]
+    wait_until(lambda: output.read_text().count("runs") == 2)
+    end_all([Guarded(part.pid, 60.0) for part in parts])
+    said = [line.split()[0] for line in output.read_text().splitlines() if line.endswith("ends")]
+    assert said == ["needing", "needed"]
+    assert [part.wait() for part in parts] == [0, 0]
 
 
 def test_a_supervisor_that_has_stopped_leaves_no_guard(supervise):

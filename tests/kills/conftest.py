@@ -224,7 +224,7 @@ def stage(tmp_path: Path) -> Iterator[OpenStage]:
 
     @contextmanager
     def open_stage(
-        requests: int, workers: int, feedback_seconds: float, engine: Engine
+        requests: int, workers: int, feedback_seconds: float, engine: Engine = "sqlite"
     ) -> Iterator[Stage]:
         history = _history(tmp_path / "history", requests)
         config = _config(tmp_path, workers, logs.enter_context(LOGS[engine](tmp_path)))

@@ -59,8 +59,8 @@ class Sight(NamedTuple):
 
 KILLED = (
     ("proxy", "serving", "haproxy"),
-    ("gcs of training", "train", "gcs_server"),
-    ("raylet of training", "train", "raylet"),
+    ("gcs of training", "ray", "gcs_server"),
+    ("raylet of training", "ray", "raylet"),
     ("gcs of serving", "serving", "gcs_server"),
     ("raylet of serving", "serving", "raylet"),
 )

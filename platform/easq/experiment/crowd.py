@@ -29,6 +29,11 @@ OPENING_SECONDS, SWIPE_SECONDS = 3.0, 0.5
 """Time in the app beside watching: before a page, and between videos."""
 
 
+AT_ONCE = 128
+"""Pages that are ranked before their viewers tell what they did: a service takes feedback for a
+while after its ranking only."""
+
+
 class Served(NamedTuple):
     """What a service made of some requests' candidates, flat, [N] each."""
 
@@ -70,6 +75,11 @@ class Crowd:
 
     def _serve(self, requests: Requests) -> Page:
         """One page for each of some users, none twice."""
+        starts = range(0, max(len(requests.user), 1), AT_ONCE)
+        pages = [self._serve_part(requests.part(s, s + AT_ONCE)) for s in starts]
+        return Page(*(np.concatenate(column) for column in zip(*pages, strict=True)))
+
+    def _serve_part(self, requests: Requests) -> Page:
         self._pages += 1
         rng = generator(self.config.seed, SERVED, self.seed, self._pages)
         scene = draw_scene(self.config, self.world, self.upstream, requests, rng)

@@ -165,6 +165,11 @@ class TrainConfig(Section):
                 "loss.space = 'log' takes the log of scores: set model.main.positive and "
                 "model.satisfaction.positive, or use another space"
             )
+        if self.loss.offset and not (self.model.method == "easq" and self.loss.satisfaction):
+            raise ValueError(
+                "loss.offset adds what the satisfaction pathway has learnt: it needs model.method "
+                "'easq' and loss.satisfaction above 0"
+            )
         if self.optim.batch % self.workers.num:
             raise ValueError(
                 f"optim.batch {self.optim.batch} must be a multiple of workers.num "
