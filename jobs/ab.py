@@ -20,7 +20,7 @@ from easq.simulate.answers import Pace
 from easq.simulate.simulation import SimulationConfig
 from easq.simulate.traffic import TrafficConfig
 from easq.simulate.world import WorldConfig
-from easq.tracking_result import log_result
+from easq.tracking_study import log_study
 from easq.train.config import absolute_uri
 from jobs.ab_loop import OTHER, Test, live_in_process, live_over_http
 from jobs.ab_report import (
@@ -90,7 +90,7 @@ def ab(
     console.print(f"{page}")
     if tracking is not None:
         uri = absolute_uri(tracking)
-        log_result(uri, "easq-ab", "ab", settings, figures_of(found), folder / "result")
+        log_study(uri, "ab", settings, figures_of(found), folder / "result", "easq-ab")
 
 
 def experiment_of(share: float, seed: int, same: bool) -> Experiment:

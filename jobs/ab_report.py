@@ -33,7 +33,8 @@ def ratio_sentence(found: Comparison) -> str:
     users = found.users
     said = "a MISMATCH: trust no figure" if users.is_mismatch else "no mismatch"
     seen = " and ".join(f"{count:,}" for count in users.seen)
-    return f"Users in treatment and control: {seen}; {said} (chi-square, p = {users.p_value:.3f})."
+    test = f"chi-square, p = {users.p_value:.3f}"
+    return f"Users that the salt gave to treatment and control: {seen}; {said} ({test})."
 
 
 def false_positives_table(found: FalsePositives) -> Table:

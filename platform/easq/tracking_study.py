@@ -1,9 +1,9 @@
-"""A finished study in MLflow: its settings, its numbers, its page."""
+"""A finished study or experiment in MLflow: its settings, its numbers, its page."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlflow.entities import Param
+from mlflow.entities import Metric, Param
 
 from easq.registry_client import connect, experiment_id, reaching
 from easq.source_code import packages, revision
@@ -18,6 +18,7 @@ def log_study(
     facts: Mapping[str, str],
     metrics: Mapping[str, float],
     folder: Path,
+    experiment: str = EXPERIMENT,
 ) -> str:
     """Log a study as one run with the folder's files; returns the run's id.
 
@@ -29,11 +30,11 @@ def log_study(
     if (code := revision()) is not None:
         tags |= {COMMIT: code.sha, "easq.git_dirty": str(code.dirty).lower()}
     with reaching(uri):
-        run = client.create_run(experiment_id(client, EXPERIMENT), tags=tags, run_name=name)
-        run_id = run.info.run_id
-        client.log_batch(run_id, params=[Param(key, value) for key, value in facts.items()])
-        for key, value in metrics.items():
-            client.log_metric(run_id, key, value)
+        run = client.create_run(experiment_id(client, experiment), tags=tags, run_name=name)
+        run_id, now_ms = run.info.run_id, run.info.start_time
+        params = [Param(key, value) for key, value in facts.items()]
+        numbers = [Metric(key, value, now_ms, 0) for key, value in metrics.items()]
+        client.log_batch(run_id, metrics=numbers, params=params)
         client.log_text(run_id, packages(), "environment.txt")
         client.log_artifacts(run_id, str(folder))
         client.set_terminated(run_id)

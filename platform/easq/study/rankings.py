@@ -8,6 +8,7 @@ that could be mixed in.
 import numpy as np
 import pyarrow as pa
 
+from easq.baselines.blend import blend as blended
 from easq.baselines.fusion import fit_fusion, fusion_scores, upstream_scores
 from easq.samples import BehaviourOrder, flatten
 from easq.study.judge import Requests
@@ -31,7 +32,7 @@ def oracle(gamma: float) -> str:
 def rankings(judged: Judged, requests: Requests, of_base: bool) -> dict[str, np.ndarray]:
     """Scores by name, [N] each. `of_base`: with those that need no training but EMER's."""
     y, s = judged.main, judged.satisfaction
-    mixed = {} if s is None else {blend(gamma): y + gamma * s for gamma in GAMMAS}
+    mixed = {} if s is None else {blend(gamma): blended(y, s, gamma) for gamma in GAMMAS}
     if not of_base:
         return {SERVED: y, **mixed}
     best = {oracle(gamma): y + gamma * requests.expected for gamma in GAMMAS}

@@ -7,6 +7,7 @@ start after a failure, goes on where the weights stand.
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -81,8 +82,8 @@ def check_kept(stretch: Stretch) -> None:
     if checkpoint is None or not (offsets := read_position(checkpoint).offsets):
         return
     try:
-        log = open_log(stretch.stream.log)
-        begins = {p: log.begin(SAMPLES, p) for p in range(log.partitions(SAMPLES))}
+        with closing(open_log(stretch.stream.log)) as log:
+            begins = {p: log.begin(SAMPLES, p) for p in range(log.partitions(SAMPLES))}
     except LogAwayError:
         return
     lost = {p: begins[p] - at for p, at in offsets.items() if at < begins.get(p, 0)}
