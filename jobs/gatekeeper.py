@@ -48,7 +48,7 @@ class Baking:
 
     def __init__(self, version: Version, stage: Rollout, events: Log) -> None:
         self.version, self.stage = version, stage
-        self.since, self.watch = time.monotonic(), RolloutWatch(events, stage)
+        self.since, self.watch = time.monotonic(), RolloutWatch(events, version.name, stage)
 
 
 class Gatekeeper:

@@ -6,10 +6,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from easq import feedback_token
-from easq.features import FeatureSpec
 from easq.feedback_token import FeedbackToken
 from easq.impression import Shown, impression_event
 from easq.log.connect import partition_of
@@ -17,7 +15,6 @@ from easq.log.identity import identity
 from easq.log.interface import EVENTS, Log, LogAwayError, LogError, LogFullError
 from easq.log.patient import PatientLog
 from easq.questionnaire import AskedUsers, AskingRules, Draw, draw
-from easq.samples import impression_schema
 from serving.config import ServingSettings
 from serving.contract import FeedbackReport, RankResponse
 from serving.event_contract import EventsRequest, EventsResponse
@@ -58,7 +55,6 @@ class Feedback:
         self._closing = threading.Event()
         self._known_log: Met | None = None
         self._meet(log, key)
-        self._known: tuple[FeatureSpec, pa.Schema] | None = None
 
     async def shown(self, ranked: Ranked) -> RankResponse:
         """The response, with a token once its impression is in the log; without one if it cannot.
@@ -140,17 +136,12 @@ class Feedback:
             *decided,
             ranked.response.model.version,
             ranked.response.model.seq,
+            ranked.response.model.name,
         )
-        schema = self._schema(ranked.live.ranker.spec)
-        rows = impression_event(shown, schema, issued_at_ms, issued_at_ms + self.token_ms)
+        expires = issued_at_ms + self.token_ms
+        rows = impression_event(shown, ranked.live.impression, issued_at_ms, expires)
         offsets = await self.writer.append(EVENTS, partition, rows, False, self.patience_seconds)
         return int(offsets[0])
-
-    def _schema(self, spec: FeatureSpec) -> pa.Schema:
-        """Of the version that answers; made once a version."""
-        if self._known is None or self._known[0] is not spec:
-            self._known = spec, impression_schema(spec)
-        return self._known[1]
 
     def _with_token(
         self,

@@ -31,18 +31,34 @@ class Line(NamedTuple):
     model_name: str
     refresher: Refresher
     signs: VitalSigns
+    own: Refresher
+    """Of the service's own line."""
 
     def live(self) -> Live:
-        """The live version. Raises RefusedError while there is none: no other line stands in, or
-        the arms would not differ by what they are said to."""
-        if self.refresher.live is None:
+        """The live version.
+
+        Raises:
+            RefusedError: there is none (no other line stands in, or the arms would not differ by
+                what they are said to), or its features are not those of the service's own line,
+                so that neither could learn from the feedback to the other.
+        """
+        live, own = self.refresher.live, self.own.live
+        if live is None:
             raise RefusedError(
                 "no_model",
                 f"No version of {self.model_name!r} is being served yet: "
                 f"{self.refresher.report.problem or 'the first one is being loaded'}. "
                 "Publish one, or wait and ask again; GET /v1/model says what is going on.",
             )
-        return self.refresher.live
+        if own is not None and own.expected != live.expected:
+            raise RefusedError(
+                "no_model",
+                f"Version {live.version.version} of {self.model_name!r} has other features or "
+                f"scenarios than version {own.version.version} of {own.version.name!r}, and all "
+                "lines learn from the feedback to each: train them on one history, or take "
+                f"{self.model_name!r} out of the experiment.",
+            )
+        return live
 
 
 class Lines:
@@ -78,14 +94,10 @@ class Lines:
         )
 
     def all_live(self) -> None:
-        """Raises RefusedError unless every line has a version."""
+        """Raises RefusedError unless every line has a version, all of the same features."""
         for name in self.followed:
             self._line(None, name).live()
 
-    def stop(self) -> None:
-        for followed in self.followed.values():
-            followed.refresher.stop()
-
     def _line(self, arm: str | None, model: str | None) -> Line:
         name = model or self.own
-        return Line(arm, name, *self.followed[name])
+        return Line(arm, name, *self.followed[name], self.followed[self.own].refresher)

@@ -2,8 +2,11 @@
 
 from typing import NamedTuple
 
+import pyarrow as pa
+
 from easq.artefact import ServedRanker
 from easq.delta_chain import Chain
+from easq.impression import logged_schema
 from easq.registry import Version
 from serving.columns import ExpectedRequest, expected_request, required_columns
 from serving.contract import LiveModel, ModelName
@@ -15,6 +18,8 @@ class Live(NamedTuple):
     ranker: ServedRanker
     version: Version
     expected: ExpectedRequest
+    impression: pa.Schema
+    """Of what is logged of a request."""
     name: ModelName
     loaded_at_ms: int
     published: ServedRanker
@@ -25,7 +30,9 @@ class Live(NamedTuple):
     @classmethod
     def of(cls, ranker: ServedRanker, version: Version, loaded_at_ms: int) -> "Live":
         name = ModelName(name=version.name, version=version.version)
-        return cls(ranker, version, expected_request(ranker.spec), name, loaded_at_ms, ranker)
+        spec = ranker.spec
+        read, logged = expected_request(spec), logged_schema(spec)
+        return cls(ranker, version, read, logged, name, loaded_at_ms, ranker)
 
     def with_deltas(self, ranker: ServedRanker, chain: Chain) -> "Live":
         """This version, moved on by deltas: `ranker` has the weights of the chain."""

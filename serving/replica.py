@@ -66,7 +66,7 @@ class RankerReplica:
         return Ranked(response, live, columns, seconds, scores, best)
 
     def check_ready(self) -> None:
-        """Raises RefusedError unless every line has a version to rank with."""
+        """Raises RefusedError unless every line has a version that it can rank with."""
         self.lines.all_live()
 
     def model(self) -> ModelReport:

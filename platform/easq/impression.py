@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 
 from easq.events import EVENT, IMPRESSION
-from easq.features import Columns
+from easq.features import Columns, FeatureSpec
 from easq.log.ipc import to_bytes
+from easq.samples import impression_schema
 
 
 class Shown(NamedTuple):
@@ -21,10 +22,20 @@ class Shown(NamedTuple):
     propensity: np.ndarray  # float32 [N], of being asked
     model_version: int
     model_seq: int  # offset of its last delta; -1: none
+    model_name: str
+
+
+MODEL_NAME = pa.field("model_name", pa.string(), nullable=False)
+"""The line that ranked, which impressions of an older release do not name."""
+
+
+def logged_schema(spec: FeatureSpec) -> pa.Schema:
+    """Of impressions as they are logged: `easq.samples.impression_schema` and the line."""
+    return impression_schema(spec).append(MODEL_NAME)
 
 
 def impression_table(shown: Shown, schema: pa.Schema) -> pa.Table:
-    """One row of `easq.samples.impression_schema`."""
+    """One row of `logged_schema`."""
     columns = shown.columns
     values = {**shown._asdict(), **columns.user, **columns.item}
     values |= {"scenario": columns.scenario, "request_time_ms": columns.time_ms}

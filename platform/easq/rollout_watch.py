@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from easq.announcements import Rollout
 from easq.events import IMPRESSION
+from easq.impression import MODEL_NAME
 from easq.log.interface import EVENTS, Log
 from easq.log.ipc import from_bytes
 from easq.rollout import Observations
@@ -43,11 +44,12 @@ class Seen(NamedTuple):
 class RolloutWatch:
     """Impressions of a stage's two versions, from the moment the watch begins.
 
+    Versions are those of one line, `model_name`; other lines have versions of the same numbers.
     Requests that failed have no impression: the replicas tell of them, and of the time it takes.
     """
 
-    def __init__(self, log: Log, stage: Rollout) -> None:
-        self.log, self.stage = log, stage
+    def __init__(self, log: Log, model_name: str, stage: Rollout) -> None:
+        self.log, self.model_name, self.stage = log, model_name, stage
         self.next = {p: log.end(EVENTS, p) for p in range(log.partitions(EVENTS))}
         self.new = self.before = Seen()
         self.vitals = VitalsTail(log)
@@ -73,11 +75,19 @@ class RolloutWatch:
         shown = events.filter(pa.array(events.column("kind").to_numpy() == IMPRESSION))
         for data in shown.column("impression").to_pylist():
             impression = from_bytes(data)
+            if self._is_of_another_line(impression):
+                continue
             version = impression.column("model_version")[0].as_py()
             if version == self.stage.version:
                 self.new = self.new.and_also(seen_of(impression))
             elif version == self.stage.previous:
                 self.before = self.before.and_also(seen_of(impression))
+
+    def _is_of_another_line(self, impression: pa.Table) -> bool:
+        """A replica of an older release names no line; it counts, lest its canary pass unseen."""
+        if MODEL_NAME.name not in impression.column_names:
+            return False
+        return impression.column(MODEL_NAME.name)[0].as_py() != self.model_name
 
 
 def seen_of(impression: pa.Table) -> Seen:

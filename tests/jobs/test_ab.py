@@ -74,7 +74,6 @@ def api(version, log):
         Lines("easq", followed, EXPERIMENT),
     )
     yield build_api(replica)
-    replica.lines.stop()
     feedback.close()
 
 

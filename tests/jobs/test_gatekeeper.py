@@ -16,6 +16,7 @@ from easq.artefact import VersionFile, save_version
 from easq.events import EVENT, IMPRESSION
 from easq.features import FeatureSpec
 from easq.gate import GateConfig
+from easq.impression import logged_schema
 from easq.log.interface import EVENTS, SAMPLES
 from easq.log.ipc import to_bytes
 from easq.log.sqlite import SqliteLog
@@ -25,7 +26,7 @@ from easq.model.embedding import EmbeddingTables
 from easq.registry import ANCHOR, CANDIDATE, CHAMPION, Version, aliased, champion, publish
 from easq.registry_aliases import point, tags_of
 from easq.rollout import RolloutConfig, newest_rollout
-from easq.samples import SEALED, impression_schema
+from easq.samples import SEALED
 from easq.train.position import Position
 from jobs.gate import gate, keep, read_config, rollback
 from jobs.gatekeeper import AFTER, REASON, ROLLED_OUT, VERDICT, Gatekeeper, GatekeeperConfig
@@ -79,14 +80,19 @@ class Place(NamedTuple):
             table = table.append_column(SEALED.field(name), beside.column(name))
         self.log.append(SAMPLES, 0, table, durable=False)
 
-    def show(self, version: Version, requests: int, score: float = 0.1) -> None:
-        """Impressions that a replica with this version ranked."""
+    def show(
+        self, version: Version, requests: int, score: float = 0.1, line: str | None = NAME
+    ) -> None:
+        """Impressions that a replica with this version ranked; `line` None: of an older release."""
         base = self.samples(1).to_pylist()[0]
         items = len(base["item_id"])
         decided = {name: [0.0] * items for name in ("duration_seconds", "propensity")}
         row = base | decided | {"score": [score, -score] * items, "asked": [False] * items}
         row |= {"score": row["score"][:items], "model_version": version.version, "model_seq": -1}
-        impression = pa.Table.from_pylist([row], schema=impression_schema(self.spec))
+        row["model_name"] = line or ""
+        impression = pa.Table.from_pylist([row], schema=logged_schema(self.spec))
+        if line is None:
+            impression = impression.drop_columns("model_name")
         event = dict.fromkeys(EVENT.names) | {"kind": IMPRESSION, "event_id": "r", "user_id": 1}
         event |= {"received_at_ms": 1, "impression": to_bytes(impression)}
         self.log.append(EVENTS, 0, pa.Table.from_pylist([event] * requests, schema=EVENT))
@@ -216,6 +222,23 @@ def test_a_breach_on_the_canary_puts_the_old_version_back_and_is_not_tried_again
     place.keeper().look()
     assert newest_rollout(place.log) == told
     assert champion(place.uri, NAME) == first
+
+
+def test_rankings_of_another_line_with_the_same_version_number_do_not_count(place, first):
+    second, keeper = judged_and_on_the_canary(place)
+    place.show(second, 3, score=float("nan"), line="emer")
+    keeper.look()
+    assert newest_rollout(place.log).ranks_below == 1, "nothing of the canary was seen yet"
+    place.show(second, 3)
+    keeper.look()
+    assert champion(place.uri, NAME) == second
+
+
+def test_rankings_of_a_replica_that_names_no_line_count(place, first):
+    second, keeper = judged_and_on_the_canary(place)
+    place.show(second, 3, line=None)
+    keeper.look()
+    assert champion(place.uri, NAME) == second
 
 
 def test_a_rollback_by_hand_ends_the_rollout_under_way(place, first):

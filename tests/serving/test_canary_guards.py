@@ -97,7 +97,7 @@ def canary(mlflow_uri: str, tmp_path: Path, make_version) -> Iterator[Canary]:
     for part in (watcher, teller):
         part.stop()
         part.thread.join(60)
-    replica.lines.stop()
+    refresher.stop()
     feedback.close()
     refresher.thread.join(60)
 
@@ -159,7 +159,7 @@ def vitals(version: int, seconds: float, requests: int, **changed: object) -> Vi
 @pytest.mark.parametrize(("slower", "taken_back"), [(1.4, False), (4.0, True)])
 def test_a_slow_version_is_taken_back_once_there_is_enough_to_compare(slower, taken_back, tmp_path):
     log = SqliteLog(tmp_path / "log.db")
-    watch = RolloutWatch(log, CANARY)
+    watch = RolloutWatch(log, NAME, CANARY)
     tell(log, [vitals(7, 0.004, TIMED), vitals(8, slower * 0.004, TIMED - 1)], 0)
     assert watch.look(1.0).latency_ratio is None
     tell(log, [vitals(8, slower * 0.004, TIMED)], 0)  # totals: this one replaces the one before
@@ -174,7 +174,7 @@ def test_a_slow_version_is_taken_back_once_there_is_enough_to_compare(slower, ta
 
 def test_what_belongs_to_another_stage_does_not_count(tmp_path):
     log = SqliteLog(tmp_path / "log.db")
-    watch = RolloutWatch(log, CANARY)
+    watch = RolloutWatch(log, NAME, CANARY)
     tell(log, [vitals(8, 0.004, 9, ranks_below=2, failed=3), vitals(6, 0.004, 9, failed=3)], 0)
     assert watch.look(1.0)[1:3] == (0, 0)
     tell(log, [vitals(8, 0.004, 9, failed=2), vitals(8, 0.004, 9, replica="r9", failed=1)], 0)
@@ -209,7 +209,7 @@ def test_a_replica_counts_only_while_a_version_bakes_and_anew_in_each_stage():
 
 def test_a_record_of_another_release_is_passed_over(tmp_path):
     log = SqliteLog(tmp_path / "log.db")
-    watch = RolloutWatch(log, CANARY)
+    watch = RolloutWatch(log, NAME, CANARY)
     row = {"kind": VITALS, "made_at_ms": 0, "body": '{"version": 8}', "payload": None}
     log.append(MODELS, 0, pa.Table.from_pylist([row], schema=ANNOUNCEMENT))
     tell(log, [vitals(8, 0.004, 1, failed=1)], 0)

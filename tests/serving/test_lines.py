@@ -101,6 +101,20 @@ def test_no_other_line_stands_in_for_one_without_a_version(client, emer, body):
     assert client.get("/readyz").status_code == 200
 
 
+def test_a_line_of_other_features_is_refused(client, body, shelf, emer, make_version):
+    emer.look()
+    spec = emer.live.ranker.spec
+    fewer = spec.model_copy(update={"dense": spec.dense[:1]})
+    version = Version("emer", 10, "d", "run10", str(make_version(10, fewer)))
+    emer.champion = lambda: version
+    emer.look()
+    for refused in (client.get("/readyz"), ranked(client, body, CONTROL)):
+        assert refused.status_code == 503
+        said = refused.json()["error"]["message"]
+        assert "Version 10 of 'emer' has other features or scenarios than version 1" in said
+    assert ranked(client, body, TREATMENT).status_code == 200
+
+
 def test_the_model_route_reports_every_line(client, emer):
     assert client.get("/v1/model").json()["lines"]["emer"]["live"] is None
     emer.look()

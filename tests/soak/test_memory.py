@@ -13,12 +13,12 @@ from easq.announce import Announcer
 from easq.delta_chain import Chain
 from easq.events import ANSWER, BEHAVIOUR, EVENT, IMPRESSION
 from easq.features import FeatureSpec
+from easq.impression import logged_schema
 from easq.join import JoinConfig
 from easq.join_log import JoinedPartition
 from easq.log.interface import EVENTS, Log
 from easq.log.ipc import to_bytes
 from easq.log.sqlite import SqliteLog
-from easq.samples import impression_schema
 from easq.sealed import SealedReader
 from easq.state_digest import ServedWeights, StateDigest
 from easq.train.checkpoint import weights_of
@@ -40,7 +40,7 @@ class Viewers:
     """A second of requests and of what came of those of the second before."""
 
     def __init__(self, log: Log, spec: FeatureSpec) -> None:
-        self.log, self.schema = log, impression_schema(spec)
+        self.log, self.schema = log, logged_schema(spec)
         self.rng, self.shown = np.random.default_rng(0), deque[tuple[int, str, int]](maxlen=32)
 
     def second(self, at_ms: int) -> None:
@@ -67,6 +67,7 @@ class Viewers:
             "request_time_ms": at_ms,
             "item_id": items,
             "asked": [True] * ITEMS,
+            "model_name": "easq-ranker",
         }
         for field in self.schema:
             row.setdefault(field.name, [1] * ITEMS if pa.types.is_list(field.type) else 0.5)

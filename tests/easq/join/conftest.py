@@ -8,10 +8,10 @@ import pytest
 
 from easq.events import ANSWER, BEHAVIOUR, BEHAVIOURS, EVENT, IMPRESSION, TICK, Answer
 from easq.features import FeatureSpec
+from easq.impression import logged_schema
 from easq.join import JoinConfig, Joiner
 from easq.log.interface import Rows
 from easq.log.ipc import to_bytes
-from easq.samples import impression_schema
 from easq.sealing import Written
 
 QUICK = JoinConfig(feedback_seconds=10, window_seconds=1, window_requests=64, token_seconds=60)
@@ -113,13 +113,14 @@ def impression(
         "score": [0.0] * m,
         "asked": [item in asked for item in items],
         "propensity": [0.5 if item in asked else 0.0 for item in items],
+        "model_name": "easq-ranker",
         "model_version": 3,
         "model_seq": 14,
     }
-    for field in impression_schema(spec):
+    for field in logged_schema(spec):
         is_list = pa.types.is_list(field.type)
         row.setdefault(field.name, [item % 10 for item in items] if is_list else 0.5)
-    return to_bytes(pa.Table.from_pylist([row], schema=impression_schema(spec)))
+    return to_bytes(pa.Table.from_pylist([row], schema=logged_schema(spec)))
 
 
 def random_script(spec: FeatureSpec, seed: int, events: int, start_ms: int = 1_000_000) -> Script:

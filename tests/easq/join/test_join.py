@@ -5,6 +5,7 @@ import pytest
 
 from easq.events import BEHAVIOURS, Answer
 from easq.features import Categorical
+from easq.log.ipc import from_bytes, to_bytes
 from easq.samples import SEALED, check_samples, sample_schema
 
 
@@ -38,6 +39,16 @@ def test_a_behaviour_sample_has_the_request_as_served_and_what_came_of_it(script
     assert (row["event_ids"], row["input_offset"]) == (["b1", "b2", "b3"], 4)
     assert (row["model_version"], row["model_seq"]) == (3, 14)
     assert row["propensity"] == [0.0, 0.0, 0.0]
+
+
+def test_an_impression_of_an_older_release_is_joined(script):
+    of = script.shown(1_000)
+    older = from_bytes(script.impression_at(of)).drop_columns("model_name")
+    script.events[of]["impression"] = to_bytes(older)
+    script.watched(2_000, of, 2, 3.0)
+    script.tick(20_000)
+    (row,) = samples(script.joined())
+    assert (row["model_version"], row["watched_seconds"]) == (3, [0.0, 3.0, 0.0])
 
 
 def test_the_table_is_what_training_reads(script, spec):

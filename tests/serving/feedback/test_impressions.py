@@ -7,9 +7,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from easq.feedback_token import read
+from easq.impression import logged_schema
 from easq.log.interface import EVENTS
 from easq.log.ipc import from_bytes
-from easq.samples import impression_schema, request_columns
+from easq.samples import request_columns
 from serving.api import build_api
 from serving.event_contract import EVENTS_EXAMPLE, RESULTS_EXAMPLE, EventsRequest, EventsResponse
 
@@ -47,11 +48,11 @@ def test_the_impression_holds_every_candidate_as_it_was_scored(
     ranking = rank(client, body, top_k=1)
     table = from_bytes(rows_of(EVENTS, 1)[0]["impression"])
     live = refresher.live
-    assert table.schema == impression_schema(live.ranker.spec)
+    assert table.schema == logged_schema(live.ranker.spec)
     (row,) = table.to_pylist()
     assert row["item_id"] == body["candidates"]["item_id"]
     assert row["duration_seconds"] == [14.5, 0, 9]
-    assert (row["model_version"], row["model_seq"]) == (1, -1)
+    assert (row["model_name"], row["model_version"], row["model_seq"]) == ("easq", 1, -1)
     assert row["request_time_ms"] == body["request_time_ms"]
     logged = dict(zip(row["item_id"], row["score"], strict=True))
     assert logged == pytest.approx(offline_scores(live.ranker, body), abs=1e-6)
