@@ -10,6 +10,7 @@ import statistics
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from rich.table import Table
 
 from easq.history import History
 from easq.model.config import ModelConfig
-from easq.train.config import TrainConfig, load_config
+from easq.train.config import TrainConfig, parse_config
 from easq.train.run_folder import run_folder
 from jobs.cluster import ray_cluster
 from jobs.demo_report import kuairand_report, samples_of, simulated_report
@@ -31,9 +32,10 @@ from jobs.living import FEEDBACK_SECONDS, SERVING, live, living_report, settled,
 from jobs.loop import Loop, LoopSettings, wait_until_ready
 from jobs.ranking_client import distinct_requests, live_version, rank, rank_request
 from jobs.simulate import simulate
+from jobs.sole_loop import sole_loop
 from jobs.train import train_run
 
-MODEL = "easq-ranker"
+MODEL, SAMPLES = "easq-ranker", "samples"
 SETTINGS = LoopSettings(feedback_seconds=FEEDBACK_SECONDS, serving=SERVING)
 RANKED_REQUESTS = 50
 VIEWERS_RATE = 20.0
@@ -89,20 +91,26 @@ class Plan(NamedTuple):
 
 
 def _demo(console: Console, plan: Plan, folder: Path, started: float) -> None:
-    console.rule("1  samples")
-    history = _samples(plan, folder)
-    console.rule("2  services")
     file = folder / "demo.toml"
-    file.write_text(_settings(folder, history, plan))
-    config = load_config(file)
-    loop = Loop(config, file, folder, SETTINGS)
+    settings = _settings(folder, plan)
+    config = parse_config(tomllib.loads(settings), str(file))
+    with sole_loop(config, folder) as held:
+        file.write_text(settings)
+        loop = Loop(config, file, folder, SETTINGS, held=held)
+        _shown(console, plan, loop, started)
+
+
+def _shown(console: Console, plan: Plan, loop: Loop, started: float) -> None:
+    console.rule("1  samples")
+    history = _samples(plan, loop.folder)
+    console.rule("2  services")
     try:
         loop.start("mlflow", "serving")
         console.print(f"MLflow         {loop.mlflow_url}/#/experiments")
         console.print(f"ranking API    {loop.url}/docs (it has no version to serve yet)")
         console.rule("3  training")
         with ray_cluster(cpus=(os.cpu_count() or 1) + 1):
-            runs = [_train(console, c) for c in _configs(config, plan)]
+            runs = [_train(console, c) for c in _configs(loop.config, plan)]
         console.rule("4  what it learnt")
         console.print(_report(plan, history, runs))
         console.rule("5  serving")
@@ -120,7 +128,7 @@ def _demo(console: Console, plan: Plan, folder: Path, started: float) -> None:
 
 
 def _samples(plan: Plan, folder: Path) -> History:
-    out = folder / "samples"
+    out = folder / SAMPLES
     if plan.data is None:
         simulate(out=out, requests=plan.requests)
     else:
@@ -128,7 +136,7 @@ def _samples(plan: Plan, folder: Path) -> History:
     return History.open(out)
 
 
-def _settings(folder: Path, history: History, plan: Plan) -> str:
+def _settings(folder: Path, plan: Plan) -> str:
     """The configuration of the tracked run, as a user would write it."""
     window = 2048 if plan.data is None else '"day"'
     return f"""
@@ -138,7 +146,7 @@ storage = "{folder / "runs"}"
 keep_scores = true
 
 [data]
-history = "{history.root}"
+history = "{folder / SAMPLES}"
 window = {window}
 
 [stream]

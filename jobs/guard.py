@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -24,9 +25,14 @@ class Guarded(NamedTuple):
 
 
 class Guard:
-    """The supervisor's side: a process that learns of the supervisor's end as its pipe closes."""
+    """The supervisor's side: a process that learns of the supervisor's end as its pipe closes.
 
-    def __init__(self) -> None:
+    Args:
+        held: descriptors of locks, which are then free when the last part has ended.
+    """
+
+    def __init__(self, held: Sequence[int] = ()) -> None:
+        self.held = held
         self.process: subprocess.Popen[str] | None = None
 
     def watch(self, parts: list[Guarded]) -> None:
@@ -39,6 +45,7 @@ class Guard:
                 stdin=subprocess.PIPE,
                 text=True,
                 start_new_session=True,
+                pass_fds=self.held,
             )
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):  # the next call starts another

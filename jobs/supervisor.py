@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -104,12 +105,12 @@ class Supervised:
 class Supervisor:
     """Parts in the order of their start; they stop in the opposite order.
 
-    If this process is killed, its guard stops them.
+    If this process is killed, its guard stops them, and until then has the locks that are `held`.
     """
 
-    def __init__(self, parts: list[Part], folder: Path) -> None:
+    def __init__(self, parts: list[Part], folder: Path, held: Sequence[int] = ()) -> None:
         self.parts = [Supervised(part, folder / f"{part.name}.log") for part in parts]
-        self.guard = Guard()
+        self.guard = Guard(held)
 
     def start(self, *names: str) -> None:
         """Start the named parts; all, if none is named."""

@@ -6,19 +6,15 @@ Usage: easq up [CONFIG] [--replicas 2] [--serving ask_share=0.01]
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from easq.log.connect import SQLITE
-from easq.log.lease import lease
-from easq.train.config import TrainConfig, load_config
-from easq.train.run_folder import run_folder
+from easq.train.config import load_config
 from jobs.loop import Loop, LoopSettings
+from jobs.sole_loop import sole_loop
 
 LOOK_SECONDS = 0.2
 DEFAULTS = LoopSettings()
@@ -58,35 +54,11 @@ def up(
         log_partitions=log_partitions,
         serving=dict(_setting(text) for text in serving),
     )
-    with sole_loop(resolved, place):
+    with sole_loop(resolved, place) as held:
         stopping = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())
-        keep_up(Loop(resolved, config.resolve(), place, settings), stopping)
-
-
-@contextmanager
-def sole_loop(config: TrainConfig, folder: Path) -> Iterator[None]:
-    """Hold all that two loops cannot share.
-
-    Raises:
-        ValueError: another one, of any folder, has some of it.
-    """
-    places = {
-        folder: f"in {folder}: stop it, or give this one another --folder",
-        run_folder(config): f"for run {config.run.name}: stop it, or choose another run.name",
-    }
-    if config.stream is not None and config.stream.log.startswith(SQLITE):
-        log = Path(config.stream.log.removeprefix(SQLITE))
-        places[log] = f"on {log}: stop it, or choose another log in [stream]"
-    with ExitStack() as leases:
-        for place, instead in places.items():
-            lock = place.with_name(f"{place.name}.up.lock")
-            try:
-                leases.enter_context(lease(lock))
-            except ValueError as error:
-                raise ValueError(f"another `easq up` runs {instead}") from error
-        yield
+        keep_up(Loop(resolved, config.resolve(), place, settings, held=held), stopping)
 
 
 def keep_up(loop: Loop, stopping: threading.Event) -> None:

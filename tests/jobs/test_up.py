@@ -1,5 +1,9 @@
 """What `easq up` does before it starts anything, and what it finds wrong."""
 
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,8 +11,10 @@ import pytest
 from easq.log.interface import EVENTS, SAMPLES
 from easq.log.sqlite import SqliteLog
 from easq.train.config import load_config
+from jobs.demo import demo
 from jobs.loop import Loop, LoopSettings
-from jobs.up import sole_loop, up
+from jobs.sole_loop import sole_loop
+from jobs.up import up
 
 CONFIG = """
 [run]
@@ -23,6 +29,28 @@ log = "sqlite:///{folder}/log.db"
 
 [tracking]
 uri = "{uri}"
+"""
+
+SLOW = """
+import signal, sys, time
+def stop(*_):
+    time.sleep(1)
+    print("ends", flush=True)
+    sys.exit()
+signal.signal(signal.SIGTERM, stop)
+print("runs", flush=True)
+time.sleep(600)
+"""
+KILLED = """
+import sys, time
+from pathlib import Path
+from easq.train.config import load_config
+from jobs.sole_loop import sole_loop
+from jobs.supervisor import Part, Supervisor
+folder = Path(sys.argv[2])
+with sole_loop(load_config(Path(sys.argv[1])), folder) as held:
+    Supervisor([Part("slow", ["slow"], {"PYTHONPATH": str(folder)})], folder, held).start()
+    time.sleep(600)
 """
 
 
@@ -57,10 +85,39 @@ def test_a_second_loop_is_refused_wherever_it_is_started(config_file: Path, tmp_
     other_log = config_file.with_name("other_log.toml")
     other_log.write_text(config_file.read_text().replace("log.db", "other.db"))
     with sole_loop(load_config(config_file), tmp_path / "here"):
-        with pytest.raises(ValueError, match=r"another `easq up` runs in .*here: stop it"):
+        with pytest.raises(ValueError, match=r"another loop runs in .*here: stop it"):
             up(config_file, tmp_path / "here")
         with pytest.raises(ValueError, match="runs for run run: stop it, or choose another"):
             up(other_log, tmp_path / "there")
         with pytest.raises(ValueError, match=r"runs on .*log\.db: stop it, or choose another log"):
             up(other_run, tmp_path / "there")
     assert not list(tmp_path.rglob("up.json"))
+
+
+def test_a_demo_is_a_loop_too(config_file: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # this process is not the demo's own
+    with (
+        sole_loop(load_config(config_file), tmp_path / "elsewhere"),
+        pytest.raises(ValueError, match=r"another loop runs on .*log\.db"),
+    ):
+        demo(data=None, seconds=1, requests=100, out=tmp_path)
+    assert not (tmp_path / "samples").exists()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="without it nobody waits for a part")
+def test_a_loop_waits_for_the_parts_of_a_killed_one_to_end(config_file: Path, tmp_path: Path):
+    (tmp_path / "slow.py").write_text(SLOW)
+    killed = subprocess.Popen([sys.executable, "-c", KILLED, str(config_file), str(tmp_path)])
+    log = tmp_path / "slow.log"
+    wait_until(lambda: log.is_file() and log.read_text().endswith("\n"))
+    killed.kill()
+    killed.wait()
+    with sole_loop(load_config(config_file), tmp_path):
+        assert log.read_text().split() == ["runs", "ends"]
+
+
+def wait_until(fact: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not fact():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

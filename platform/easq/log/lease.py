@@ -7,8 +7,8 @@ from pathlib import Path
 
 
 @contextmanager
-def lease(path: Path) -> Iterator[None]:
-    """Hold the file's lock.
+def lease(path: Path) -> Iterator[int]:
+    """Hold the file's lock; so does a process that inherits the descriptor, as long as it lives.
 
     Raises:
         ValueError: another process holds it.
@@ -19,4 +19,4 @@ def lease(path: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(f"another process holds {path}: stop it, or leave it to it") from error
-        yield
+        yield file.fileno()
