@@ -60,8 +60,13 @@ class Loop:
         folder: Path,
         settings: LoopSettings,
         lines: Sequence[Path] = (),
+        held: Sequence[int] = (),
     ) -> None:
-        """`lines`: configurations of further model lines, which are trained beside this one."""
+        """
+        Args:
+            lines: configurations of further model lines, which are trained beside this one.
+            held: descriptors of locks (jobs/sole_loop.py) that outlive a killed loop in its guard.
+        """
         if config.stream is None or config.tracking is None:
             raise ValueError(
                 f"{config_file} has no [stream] or no [tracking] section, and the loop needs both: "
@@ -72,14 +77,14 @@ class Loop:
         self.log, self.tracking = config.stream.log, config.tracking
         self.url, self.mlflow_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
         configs = {"train": config_file} | {f"train-{line.stem}": line for line in lines}
-        self.runs = [run_folder(load_config(path)) for path in configs.values()]
+        self.lines = [load_config(path) for path in configs.values()]
         parts = [self._join(), self._serving(), *self._training(configs)]
         if self.tracking.uri.startswith("http"):
             self.mlflow_url = self.tracking.uri
         else:
             parts = [self._mlflow(), *parts]
         parts += [self._gate()] if self.tracking.gate else []
-        self.supervisor = Supervisor(parts, folder)
+        self.supervisor = Supervisor(parts, folder, held)
 
     def start(self, *names: str) -> None:
         """Start the named parts; all, if none is named."""
@@ -105,7 +110,7 @@ class Loop:
             "url": self.url,
             "mlflow": self.mlflow_url,
             "log": self.log,
-            "run": str(run_folder(self.config)),
+            "lines": dict(map(_whereabouts, self.lines)),
             "join_status": str(self.folder / "join.json"),
             "parts": self.supervisor.report(),
         }
@@ -124,7 +129,7 @@ class Loop:
             "status": self.folder / "join.json",
         }
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        words += [word for run in self.runs for word in ("--keep-for", str(run))]
+        words += [word for line in self.lines for word in ("--keep-for", str(run_folder(line)))]
         return Part("join", ["jobs.join", self.log, *words], {"OMP_NUM_THREADS": "1"})
 
     def _serving(self) -> Part:
@@ -167,6 +172,16 @@ class Loop:
         }
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         return Part("gate", ["jobs.gate", *words], {"OMP_NUM_THREADS": "1"})
+
+
+def _whereabouts(line: TrainConfig) -> tuple[str, dict[str, str]]:
+    """Of a model line: its name, and where it learns and announces."""
+    assert line.stream is not None
+    name = line.run.name if line.tracking is None else line.tracking.model_name
+    return name, {
+        "run": str(run_folder(line)),
+        "models": line.stream.models or line.stream.log,
+    }
 
 
 def _train(name: str, config_file: Path) -> Part:

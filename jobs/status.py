@@ -1,4 +1,4 @@
-"""How the loop is doing: parts, versions of each replica, lag at each hop, windows, the gate.
+"""How the loop is doing: parts, and of each model line versions, windows, lag, the gate.
 
 Usage: easq status [FOLDER] [--json]
 """
@@ -7,6 +7,7 @@ import json
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,15 +51,23 @@ def status(
 def look(state: dict[str, Any]) -> dict[str, Any]:
     """All that `easq status` tells, from the state file of a running loop."""
     log = open_log(state["log"])
-    run = Path(state["run"])
+    runs = [Path(line["run"]) for line in state["lines"].values()]
     return {
         "addresses": {name: state[name] for name in ("url", "mlflow")},
         "parts": state["parts"],
-        "mlflow": mlflow(state["mlflow"], run),
+        "mlflow": mlflow(state["mlflow"], runs),
         "replicas": replicas(state["url"]),
-        "log": {topic: _ends(log, topic) for topic in (EVENTS, SAMPLES, MODELS)},
+        "log": {topic: _ends(log, topic) for topic in (EVENTS, SAMPLES)},
         "join": _json(Path(state["join_status"])),
-        "training": _training(run),
+        "lines": {name: _line(**places) for name, places in state["lines"].items()},
+    }
+
+
+def _line(run: str, models: str) -> dict[str, Any]:
+    log = open_log(models)
+    return {
+        "training": _training(Path(run)),
+        "announced": _ends(log, MODELS),
         "gate": decisions(log),
     }
 
@@ -78,7 +87,7 @@ def replicas(url: str) -> dict[str, Any]:
     return seen
 
 
-def mlflow(url: str, run: Path) -> dict[str, Any]:
+def mlflow(url: str, runs: list[Path]) -> dict[str, Any]:
     """Whether MLflow answers, and how many versions wait until it takes them."""
     try:
         urllib.request.urlopen(f"{url}/health", timeout=2).close()
@@ -88,7 +97,7 @@ def mlflow(url: str, run: Path) -> dict[str, Any]:
         problem = str(error)
     else:
         problem = None
-    return {"problem": problem, "waiting": len(waiting_versions(run))}
+    return {"problem": problem, "waiting": sum(len(waiting_versions(run)) for run in runs)}
 
 
 def _ends(log: Log, topic: str) -> dict[int, int] | str:
@@ -129,7 +138,7 @@ def decisions(log: Log) -> list[dict[str, Any]]:
 
 
 def tables(found: dict[str, Any]) -> list[Table]:
-    return [_parts(found), _replicas(found), _lags(found), _gate(found)]
+    return [_parts(found), replica_table(found), _lags(found), _lines(found), _gate(found)]
 
 
 def _parts(found: dict[str, Any]) -> Table:
@@ -139,12 +148,16 @@ def _parts(found: dict[str, Any]) -> Table:
     return table
 
 
-def _replicas(found: dict[str, Any]) -> Table:
-    table = Table("replica", "version", "seq", "problem", title=found["addresses"]["url"])
+def replica_table(found: dict[str, Any]) -> Table:
+    """What each replica serves of each model line."""
+    columns = ("replica", "line", "version", "seq", "problem")
+    table = Table(*columns, title=found["addresses"]["url"])
+    own = next(iter(found["lines"]))
     for name, report in found["replicas"].items():
-        live = report["live"] or {}
-        problem = report["refresh"]["problem"] or ""
-        table.add_row(name, str(live.get("version")), str(live.get("seq")), problem)
+        for line, told in {own: report, **report["lines"]}.items():
+            live, problem = told["live"] or {}, told["refresh"]["problem"] or ""
+            place = str(live.get("version")), str(live.get("seq"))
+            table.add_row(name if line == own else "", line, *place, problem)
     return table
 
 
@@ -158,24 +171,35 @@ def _lags(found: dict[str, Any]) -> Table:
                 table.add_row(f"join {partition}: {name.replace('_', ' ')}", str(value))
     table.add_row("MLflow", found["mlflow"]["problem"] or "answers")
     table.add_row("versions that wait for MLflow", str(found["mlflow"]["waiting"]))
-    training = found["training"] or {}
-    if last := training.get("last_window"):
-        lag = f", {last['lag_seconds']:.2f} s after its seal" if "lag_seconds" in last else ""
-        table.add_row("training: last window learnt", f"{last['window']}{lag}")
-    if left_out := training.get("left_out"):
-        table.add_row(
-            "training: last window left out", f"{left_out['window']}: {left_out['reason']}"
-        )
-    if checkpoint := training.get("checkpoint"):
-        learnt = f"{checkpoint['next_window']} windows, {checkpoint['requests']:,} requests"
-        table.add_row("training: checkpoint", f"{learnt}, samples up to {checkpoint['offsets']}")
     return table
 
 
+def _lines(found: dict[str, Any]) -> Table:
+    table = Table("line", "training", "where it is", title="model lines")
+    for name, line in found["lines"].items():
+        for number, row in enumerate(_learning(line)):
+            table.add_row("" if number else name, *row)
+    return table
+
+
+def _learning(line: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    training = line["training"] or {}
+    if last := training.get("last_window"):
+        lag = f", {last['lag_seconds']:.2f} s after its seal" if "lag_seconds" in last else ""
+        yield "last window learnt", f"{last['window']}{lag}"
+    if left_out := training.get("left_out"):
+        yield "last window left out", f"{left_out['window']}: {left_out['reason']}"
+    if checkpoint := training.get("checkpoint"):
+        learnt = f"{checkpoint['next_window']} windows, {checkpoint['requests']:,} requests"
+        yield "checkpoint", f"{learnt}, samples up to {checkpoint['offsets']}"
+    yield "announcements", str(line["announced"])
+
+
 def _gate(found: dict[str, Any]) -> Table:
-    table = Table("version", "stage", "reason", title="rollouts, newest first")
-    for rollout in found["gate"]:
-        below = rollout["ranks_below"]
-        stage = "all replicas" if below is None else f"ranks below {below}"
-        table.add_row(str(rollout["version"]), stage, rollout["reason"])
+    table = Table("line", "version", "stage", "reason", title="rollouts, newest first")
+    for name, line in found["lines"].items():
+        for rollout in line["gate"]:
+            below = rollout["ranks_below"]
+            stage = "all replicas" if below is None else f"ranks below {below}"
+            table.add_row(name, str(rollout["version"]), stage, rollout["reason"])
     return table

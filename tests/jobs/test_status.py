@@ -1,6 +1,8 @@
 """What `easq status` tells of a loop whose service is away."""
 
 import json
+import re
+from pathlib import Path
 
 import pyarrow as pa
 from typer.testing import CliRunner
@@ -11,35 +13,63 @@ from easq.log.sqlite import SqliteLog
 from easq.rollout import announce
 from jobs.cli import COMMANDS
 from jobs.services import free_port
-from jobs.status import decisions
+from jobs.status import decisions, replica_table
 
 PARTITION = {"next_offset": 3, "lag_ms": 12, "counts": {"answer samples": 2}}
 
 
-def test_status_tells_of_every_hop_though_the_service_is_away(tmp_path):
+CANARY = Rollout(version=4, previous=3, ranks_below=1, reason="it passed")
+WHOLE = Rollout(version=9, previous=8, ranks_below=None, reason="so did this")
+
+
+def line(run: Path, models: Path, lag: float, rollout: Rollout) -> dict[str, str]:
+    """A model line that has learnt a window and was rolled out."""
+    run.mkdir()
+    (run / "windows.jsonl").write_text(json.dumps({"window": 6, "lag_seconds": lag}) + "\n")
+    announce(SqliteLog(models), rollout, 1_000)
+    return {"run": str(run), "models": f"sqlite:///{models}"}
+
+
+def test_status_tells_of_every_hop_and_line_though_the_service_is_away(tmp_path):
     log = SqliteLog(tmp_path / "log.db")
     log.append(EVENTS, 0, pa.table({"a": [1, 2, 3]}))
-    announce(log, Rollout(version=4, previous=3, ranks_below=1, reason="it passed"), 1_000)
     (tmp_path / "join.json").write_text(json.dumps({"partitions": {"0": PARTITION}}))
-    run = tmp_path / "run"
-    run.mkdir()
-    (run / "windows.jsonl").write_text(json.dumps({"window": 6, "lag_seconds": 0.25}) + "\n")
+    lines = {
+        "easq": line(tmp_path / "easq", tmp_path / "log.db", 0.25, CANARY),
+        "emer": line(tmp_path / "emer", tmp_path / "emer.db", 0.75, WHOLE),
+    }
     state = {
         "url": f"http://127.0.0.1:{free_port()}",
         "mlflow": "http://127.0.0.1:5000",
         "log": f"sqlite:///{tmp_path / 'log.db'}",
-        "run": str(run),
+        "lines": lines,
         "join_status": str(tmp_path / "join.json"),
         "parts": {"train": {"pid": None, "restarts": 2, "log": "train.log"}},
     }
     (tmp_path / "up.json").write_text(json.dumps(state))
     told = CliRunner().invoke(COMMANDS, ["status", str(tmp_path)], env={"COLUMNS": "120"})
     assert told.exit_code == 0, told.output
-    for fact in (r"waits", "{0: 3}", "answer samples", "0.25 s", "ranks below 1", "it passed"):
+    for fact in (r"waits", "{0: 3}", "answer samples", "ranks below 1", "it passed"):
         assert fact in told.output
+    for fact in (r"easq .* 6, 0\.25 s", r"emer .* 6, 0\.75 s", r"emer .* 9 .* all .* so did this"):
+        assert re.search(fact, told.output), told.output
     machine = json.loads(CliRunner().invoke(COMMANDS, ["status", str(tmp_path), "--json"]).stdout)
     assert machine["replicas"] == {}
-    assert machine["gate"][0]["version"] == 4
+    assert [one["gate"][0]["version"] for one in machine["lines"].values()] == [4, 9]
+
+
+def test_every_line_of_every_replica_has_a_row():
+    served = {"version": 3, "seq": 7}
+    report = {"live": served | {"version": 4}, "refresh": {"problem": None}}
+    other = {"live": served, "refresh": {"problem": "version 5 is refused"}}
+    found = {
+        "addresses": {"url": "here"},
+        "lines": {"easq": {}, "emer": {}},
+        "replicas": {"r0": report | {"lines": {"emer": other}}},
+    }
+    columns = [list(column.cells) for column in replica_table(found).columns]
+    assert columns[:3] == [["r0", ""], ["easq", "emer"], ["4", "3"]]
+    assert columns[4] == ["", "version 5 is refused"]
 
 
 def test_without_a_loop_it_says_how_to_start_one(tmp_path):

@@ -122,7 +122,7 @@ def test_a_training_drains_while_the_server_hangs_and_versions_follow_in_order(
         for count in (1, 2):
             learn(trained)
             until(lambda n=count: len(waiting_versions(trained.run_dir)) == n, DRAIN_SECONDS)
-        told = mlflow(server.url, trained.run_dir)
+        told = mlflow(server.url, [trained.run_dir])
         assert told["problem"]
         assert told["waiting"] == 2
         draining = threading.Timer(DRAIN_SECONDS, ended.set)
@@ -135,7 +135,7 @@ def test_a_training_drains_while_the_server_hangs_and_versions_follow_in_order(
     with tracked(config):
         learn(trained)
     assert windows_registered(server.url) == ["1", "2", "3", "4"]
-    assert mlflow(server.url, trained.run_dir) == {"problem": None, "waiting": 0}
+    assert mlflow(server.url, [trained.run_dir]) == {"problem": None, "waiting": 0}
 
 
 @pytest.mark.soak
