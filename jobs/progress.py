@@ -27,7 +27,8 @@ class TrainingProgress:
         self.console = console
         self.windows = Lines(folder / WINDOWS)
         self.failures = Lines(folder / FAILURES, from_start=False)
-        self.given_up = Lines(folder / QUARANTINE, from_start=False)
+        self.given_up = Lines(folder / QUARANTINE)
+        self.left_out = {window["window"] for window in self.given_up.new()}
         self.shown = max((record["window"] for record in self.windows.new()), default=-1)
         self.bar = Progress(
             TextColumn("window"),
@@ -60,7 +61,9 @@ class TrainingProgress:
         for failure in self.failures.new():
             self.console.print(f"worker {failure['rank']} failed: {failure['error']}")
         for window in self.given_up.new():
-            self.console.print(told_of_quarantine(window))
+            if window["window"] not in self.left_out:
+                self.left_out.add(window["window"])
+                self.console.print(told_of_quarantine(window))
         for record in self.windows.new():
             if record["window"] > self.shown:
                 self.shown = record["window"]
@@ -84,7 +87,8 @@ def line(record: dict[str, Any]) -> str:
 
 
 def told_of_quarantine(window: dict[str, Any]) -> str:
+    removed = f"; {window['removed']} older files are removed" if window["removed"] else ""
     return (
-        f"window {window['window'] + 1} failed {window['attempts']} times and is left out: "
-        f"{window['requests']} requests, kept in the run's folder {window['rows']}"
+        f"window {window['window'] + 1} is left out, {window['reason']}: {window['requests']} "
+        f"requests, kept in the run's folder {window['rows']}{removed}"
     )

@@ -188,7 +188,9 @@ def _learning(line: dict[str, Any]) -> Iterator[tuple[str, str]]:
         lag = f", {last['lag_seconds']:.2f} s after its seal" if "lag_seconds" in last else ""
         yield "last window learnt", f"{last['window']}{lag}"
     if left_out := training.get("left_out"):
-        yield "last window left out", f"{left_out['window']}: {left_out['reason']}"
+        removed = left_out.get("removed", 0)
+        kept = f" ({removed} older files of rows were removed)" if removed else ""
+        yield "last window left out", f"{left_out['window']}: {left_out['reason']}{kept}"
     if checkpoint := training.get("checkpoint"):
         learnt = f"{checkpoint['next_window']} windows, {checkpoint['requests']:,} requests"
         yield "checkpoint", f"{learnt}, samples up to {checkpoint['offsets']}"

@@ -7,13 +7,14 @@ in between counts against it: an error of its own, and a kill that it has no par
 """
 
 import logging
+from itertools import accumulate
 from pathlib import Path
 
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from easq.train.durable import read_model
-from easq.train.lines import Lines
+from easq.train.lines import Lines, thin
 from easq.train.run_folder import QUARANTINE, append_line
 from easq.train.share import WindowShare
 
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = "attempts.json"
 MOST = 3
+MOST_FILES, MOST_BYTES = 256, 1 << 30
+"""Of the rows of windows that were given up."""
+MOST_BYTES_OF_LINES = 8 << 20
 
 
 class Tried(BaseModel):
@@ -75,18 +79,40 @@ def give_up(folder: Path, share: WindowShare, rank: int) -> None:
     kept = folder / "quarantine" / f"window-{share.window:06d}-rank-{rank}.parquet"
     kept.parent.mkdir(exist_ok=True)
     pq.write_table(share.rows, kept)
-    known = {line["window"] for line in Lines(folder / QUARANTINE).new()}
+    lines = Lines(folder / QUARANTINE).new()
+    if rank != 0 or share.window in {line["window"] for line in lines}:
+        return
     reason = share.refused or f"it failed {MOST} times"
-    if rank == 0 and share.window not in known:
-        log.warning("window %d is left out: %s", share.window, reason)
-        append_line(
-            folder / QUARANTINE,
-            {
-                "window": share.window,
-                "attempts": 0 if share.refused else MOST,
-                "reason": reason,
-                "requests": share.num_requests,
-                "offsets": dict(share.offsets),
-                "rows": kept.parent.name,
-            },
+    log.warning("window %d is left out: %s", share.window, reason)
+    removed = lines[-1].get("removed", 0) if lines else 0
+    append_line(
+        folder / QUARANTINE,
+        {
+            "window": share.window,
+            "attempts": 0 if share.refused else MOST,
+            "reason": reason,
+            "requests": share.num_requests,
+            "offsets": dict(share.offsets),
+            "rows": kept.parent.name,
+            "removed": removed + remove_oldest(kept.parent),
+        },
+    )
+    thin(folder / QUARANTINE, MOST_BYTES_OF_LINES)
+
+
+def remove_oldest(quarantine: Path) -> int:
+    """Keep the newest files, at least one; returns how many others there were."""
+    stats = sorted((path.stat().st_mtime_ns, path) for path in quarantine.iterdir())[::-1]
+    newest = [path for _, path in stats]
+    totals = accumulate(path.stat().st_size for path in newest)
+    places = enumerate(zip(newest, totals, strict=True))
+    old = [path for n, (path, total) in places if n and (n >= MOST_FILES or total > MOST_BYTES)]
+    for path in old:
+        path.unlink(missing_ok=True)
+    if old:
+        log.warning(
+            "%d files of the oldest windows left out are removed from %s, which keeps %d files and "
+            "%d MB at most",
+            *(len(old), quarantine, MOST_FILES, MOST_BYTES >> 20),
         )
+    return len(old)

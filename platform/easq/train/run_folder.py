@@ -7,7 +7,8 @@ last_scores.json    how the scores of the newest window are spread, of rank 0's 
 mlflow-has-all      there once the MLflow run has ended and has its pictures
 failures.jsonl      a line for each failure of the workers
 attempts.json       the window in work, and how often windows have failed
-quarantine.jsonl    a line for each window that was given up, and why; its rows are in quarantine/
+quarantine.jsonl    a line for each window that was given up, and why; the rows of the
+                    newest are in quarantine/
 drain               there while the run is asked to stop after a checkpoint
 running             locked by whoever trains
 scores/             what candidates scored before their window was learnt from, if asked for

@@ -80,3 +80,31 @@ def test_a_window_of_other_features_is_reported_with_its_reason(tmp_path, random
     (line,) = Lines(tmp_path / QUARANTINE).new()
     assert (line["attempts"], line["reason"]) == (0, "its features are others")
     assert pq.read_table(tmp_path / line["rows"]).num_rows == 5
+
+
+@pytest.mark.parametrize(("files", "megabytes"), [(3, 1000), (1000, 3)])
+def test_the_rows_of_the_oldest_windows_make_room(
+    files, megabytes, tmp_path, random_samples, monkeypatch, caplog
+):
+    samples = random_samples(5)
+    shares = [
+        share_of(samples, Window(index=n, day="", file="", start=0, end=5), 9, 0, 1)
+        for n in range(6)
+    ]
+    give_up(tmp_path, shares[0], 0)
+    (first,) = (tmp_path / "quarantine").iterdir()
+    monkeypatch.setattr("easq.train.attempts.MOST_FILES", files)
+    monkeypatch.setattr("easq.train.attempts.MOST_BYTES", megabytes * first.stat().st_size)
+    for share in shares[1:]:
+        give_up(tmp_path, share, 0)
+    kept = sorted(path.name for path in (tmp_path / "quarantine").iterdir())
+    assert kept == [f"window-00000{n}-rank-0.parquet" for n in (3, 4, 5)]
+    assert [line["removed"] for line in Lines(tmp_path / QUARANTINE).new()] == [0, 0, 0, 1, 2, 3]
+    assert "1 files of the oldest windows left out are removed" in caplog.text
+
+
+def test_the_newest_window_is_kept_though_it_is_large(tmp_path, random_samples, monkeypatch):
+    monkeypatch.setattr("easq.train.attempts.MOST_BYTES", 1)
+    window = Window(index=7, day="", file="", start=0, end=5)
+    give_up(tmp_path, share_of(random_samples(5), window, 9, 0, 1), 0)
+    assert len(list((tmp_path / "quarantine").iterdir())) == 1
