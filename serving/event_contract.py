@@ -103,7 +103,12 @@ RejectionCode = Literal[
 
 
 class EventResult(Contract):
-    """Accepted: it outlives a power cut, and counts once however often it is sent."""
+    """Accepted: it outlives a power cut, and counts once however often it is sent.
+
+    An event that is sent again, as its reply was lost, is checked anew: it may be told `too_late`,
+    `expired_token` or `rate_limited` where the first was accepted, and the first counts all the
+    same. There is no use in sending it a third time.
+    """
 
     event_id: str | None
     """None where the event has none that could be read."""

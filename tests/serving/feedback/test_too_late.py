@@ -55,3 +55,16 @@ def test_late_behaviour_is_told_so_and_an_answer_is_taken_as_long_as_its_token_l
     assert (late["status"], late["code"]) == ("rejected", "too_late")
     assert late["message"].startswith("Behaviour is taken for 29 s after its ranking")
     assert asked["status"] == "accepted"
+
+
+def test_an_event_sent_again_too_late_is_told_so_and_the_first_counts(
+    running, behaviour, rows_of, token
+):
+    sent = {"events": [behaviour | {"token": token(age_seconds=60)}]}
+    results = [
+        running(feedback_seconds=seconds).post("/v1/events", json=sent).json()["results"][0]
+        for seconds in (3600.0, 30.0)
+    ]
+    assert [result["status"] for result in results] == ["accepted", "rejected"]
+    assert results[1]["code"] == "too_late"
+    assert [row["event_id"] for row in rows_of(EVENTS, 1)] == [behaviour["event_id"]]
