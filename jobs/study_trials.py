@@ -23,15 +23,25 @@ def run_trials(
     Raises:
         ValueError: trials failed; the others have finished.
     """
-    missing = [trial for trial in trials if not is_done(trial, out)]
-    console.print(f"{len(trials)} trials, {len(trials) - len(missing)} of them done already")
-    if not missing:
+    if not (missing := without_result(trials, out, console)):
         return
     with ray_cluster(cpus=os.cpu_count() or 1, address=address):
         failed = _run(missing, out, console)
+    refuse_failed(failed, len(missing))
+
+
+def without_result(trials: Sequence[Trial], out: Path, console: Console) -> list[Trial]:
+    """The trials to run, and a line that counts them."""
+    missing = [trial for trial in trials if not is_done(trial, out)]
+    console.print(f"{len(trials)} trials, {len(trials) - len(missing)} of them done already")
+    return missing
+
+
+def refuse_failed(failed: Sequence[str], tried: int) -> None:
+    """Raises ValueError unless all have finished; `failed`: a sentence a trial."""
     if failed:
         raise ValueError(
-            f"{len(failed)} of {len(missing)} trials failed: {'; '.join(failed)}. The others have "
+            f"{len(failed)} of {tried} trials failed: {'; '.join(failed)}. The others have "
             "finished; the same command tries these again"
         )
 

@@ -15,12 +15,13 @@ from rich.console import Console
 from easq.study.plan import PRESETS, Plan
 from easq.study.rankings import SERVED
 from easq.study.report import of_plan
-from easq.study.trial import Trial, is_done, read_sums, run_trial
+from easq.study.trial import Trial, read_sums, run_trial
 from easq.study.variants import COMPARED, SWEEP, judge_variants
 from easq.study.variants_page import sweep as findings
+from easq.train.failures import reason
 from jobs.cluster import ray_cluster
 from jobs.study_output import OUT, Address, Out, Size, Tracking, told_problems, written
-from jobs.study_trials import run_trials, same_code
+from jobs.study_trials import refuse_failed, run_trials, same_code, without_result
 
 
 def sweep(
@@ -51,9 +52,7 @@ def _tune(trials: Sequence[Trial], out: Path, console: Console, address: str | N
     Raises:
         ValueError: trials failed; the others have finished.
     """
-    missing = [trial for trial in trials if not is_done(trial, out)]
-    console.print(f"{len(trials)} trials, {len(trials) - len(missing)} of them done already")
-    if not missing:
+    if not (missing := without_result(trials, out, console)):
         return
     by_key = {trial.key: trial for trial in missing}
     with ray_cluster(cpus=os.cpu_count() or 1, address=address):
@@ -68,11 +67,7 @@ def _tune(trials: Sequence[Trial], out: Path, console: Console, address: str | N
                 callbacks=[_Told(len(missing))],
             ),
         ).fit()
-    if results.num_errors:
-        raise ValueError(
-            f"{results.num_errors} of {len(missing)} trials failed: {results.errors[0]}. The "
-            "others have finished; the same command tries these again"
-        )
+    refuse_failed([reason(error) for error in results.errors], len(missing))
 
 
 def _trial(config: dict[str, str], trials: dict[str, Trial], out: Path) -> None:
