@@ -20,18 +20,17 @@ from easq.simulate.answers import Pace
 from easq.simulate.simulation import SimulationConfig
 from easq.simulate.traffic import TrafficConfig
 from easq.simulate.world import WorldConfig
-from easq.tracking_study import log_study
-from easq.train.config import absolute_uri
+from easq.study.report import SIMULATED, Origin
 from jobs.ab_loop import OTHER, Test, live_in_process, live_over_http
-from jobs.ab_report import (
-    differences_table,
-    false_positives_table,
-    figures_of,
-    ratio_sentence,
-    write_page,
-)
+from jobs.ab_report import differences_table, false_positives_table, findings, ratio_sentences
+from jobs.study_output import Tracking, written
 
 CONTROL, TREATMENT = "control", "treatment"
+ASKED = (
+    "Simulated users were divided by a salted hash and served by the model line of their arm; "
+    "every line learnt from everybody's feedback. They leave and return by true satisfaction. "
+    "What does the treatment change?"
+)
 
 
 def ab(
@@ -54,7 +53,7 @@ def ab(
     questionnaire: Annotated[
         Pace, typer.Option(help="Of the world's own days; over HTTP the service asks more.")
     ] = "accelerated",
-    tracking: Annotated[str | None, typer.Option(help="MLflow, for the result as a run.")] = None,
+    tracking: Tracking = None,
 ) -> None:
     """Run the test, and print Table 2 with intervals."""
     console = Console(soft_wrap=True, markup=False)
@@ -74,7 +73,8 @@ def ab(
     found = compare(sums, test.experiment.arms_of(ids), test.experiment, TREATMENT, CONTROL)
     title = "A/A test" if same else "EASQ against EMER"
     console.print(differences_table(found, title))
-    console.print(ratio_sentence(found))
+    for sentence in ratio_sentences(found):
+        console.print(sentence)
     if same:
         console.print(false_positives_table(false_positives(sums, ids, test.experiment)))
     settings = {
@@ -86,11 +86,8 @@ def ab(
         "questionnaire": questionnaire,
         "service": "in process" if in_process else "over HTTP",
     }
-    page = write_page(folder / "result", title, _story(settings), found)
-    console.print(f"{page}")
-    if tracking is not None:
-        uri = absolute_uri(tracking)
-        log_study(uri, "ab", settings, figures_of(found), folder / "result", "easq-ab")
+    page = written("ab", _origin(settings), findings(found, title, ASKED), folder, tracking)
+    console.print(f"page: {page}")
 
 
 def experiment_of(share: float, seed: int, same: bool) -> Experiment:
@@ -107,14 +104,9 @@ def _new(folder: Path) -> Path:
     """Runs are resumed by name, and a test that is resumed would begin with what it taught."""
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} holds another test; name a new folder with --out")
-    (folder / "result").mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def _story(settings: dict[str, str]) -> str:
-    told = ", ".join(f"{name}: {value}" for name, value in settings.items())
-    return (
-        "Simulated users were divided by a salted hash and served by the model line of their arm; "
-        "every line learnt from everybody's feedback. They leave and return by true satisfaction. "
-        f"Settings: {told}."
-    )
+def _origin(settings: dict[str, str]) -> Origin:
+    return Origin(settings, {"settings": settings}, [SIMULATED])

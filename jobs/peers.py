@@ -27,12 +27,13 @@ from easq.peers.item_rate import ItemRate
 from easq.peers.judge import Truth
 from easq.peers.lightgbm import LightGbm
 from easq.samples import Flat, flatten
-from easq.tracking_study import log_study
-from easq.train.config import TrainConfig, absolute_uri, parse_config
+from easq.study.report import of_histories
+from easq.train.config import TrainConfig, parse_config
 from easq.train.kept_scores import kept_scores
 from easq.train.run_folder import run_folder
 from jobs.cluster import ray_cluster
-from jobs.peers_report import Scores, results_of, write_report
+from jobs.peers_report import Scores, findings, gauc_table, results_of
+from jobs.study_output import written
 from jobs.train import train_run
 
 MAX_ROWS = 1 << 20
@@ -72,15 +73,10 @@ def peers(
     log = _log(console, data, out, revealed)
     scores = _peers(log, out / "scores", seeds) | _rankers(console, log, out, seeds)
     results = results_of(log.truth, scores)
-    console.print(write_report(out / "report", log.truth, results, revealed, seeds))
-    run = log_study(
-        absolute_uri(tracking),
-        "peers",
-        {"history_digest": log.history.description.digest, "revealed": f"{revealed:g}"},
-        results.metrics(),
-        out / "report",
-    )
-    console.print(f"page: {out / 'report' / 'page.md'}; MLflow run {run}")
+    console.print(gauc_table(results))
+    found = findings(log.truth, results, revealed, seeds)
+    page = written("peers", of_histories([log.history]), found, out, tracking)
+    console.print(f"page: {page}")
 
 
 def _log(console: Console, data: Path, out: Path, revealed: float) -> Log:

@@ -1,7 +1,5 @@
 """The page of `easq peers`: GAUC of every method by question, with intervals over users."""
 
-import json
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,17 +8,30 @@ from rich.table import Table
 from easq.bootstrap import Difference
 from easq.events import Answer
 from easq.peers.judge import QUESTIONS, Truth, gain, gauc, lists_of
+from easq.study.measures import as_json
+from easq.study.page import items, table, text
+from easq.study.report import Findings
 
 Scores = dict[str, list[np.ndarray]]
 """Scores of all candidates, by method, one array a training seed."""
+ByQuestion = dict[str, dict[str, Difference]]
+"""By question and method."""
 YARDSTICK = "EASQ, served score"
+CAPTION = "GAUC inside user-days, 95 % over users"
+LIMITS = (
+    "A hidden like asks whether liked videos stand above the day's others, a hidden hate whether "
+    "hated ones stand below. They are proxies: nobody was asked.",
+    "Behaviour can be compared here; that one method pleases viewers more can be told only where "
+    "an interval is clear of zero.",
+    "Intervals cover which users were seen, not what other training seeds would give.",
+)
 
 
 class Results(NamedTuple):
-    """By question and method."""
+    """What was found, and in how many lists."""
 
-    gauc: dict[str, dict[str, Difference]]
-    over_easq: dict[str, dict[str, Difference]]
+    gauc: ByQuestion
+    over_easq: ByQuestion
     lists: dict[str, int]
 
     def metrics(self) -> dict[str, float]:
@@ -55,80 +66,59 @@ def results_of(truth: Truth, scores: Scores) -> Results:
     )
 
 
-def write_report(
-    folder: Path, truth: Truth, results: Results, revealed: float, seeds: int
-) -> Table:
-    """page.md for readers, results.json for programs; returns the table for the console."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "page.md").write_text(_page(truth, results, revealed, seeds))
-    plain = {
-        "revealed": revealed,
-        "seeds": seeds,
-        "lists": results.lists,
-        "gauc": {q: {n: d._asdict() for n, d in m.items()} for q, m in results.gauc.items()},
-        "over_easq": {
-            q: {n: d._asdict() for n, d in m.items()} for q, m in results.over_easq.items()
-        },
-    }
-    (folder / "results.json").write_text(json.dumps(plain, indent=2))
-    table = Table("ranking by", *results.gauc, title="GAUC inside user-days, 95 % over users")
-    for row in _rows(results):
-        table.add_row(*row)
-    return table
+def gauc_table(results: Results) -> Table:
+    """For the console."""
+    shown = Table("ranking by", *results.gauc, title=CAPTION)
+    for row in _rows(results.gauc):
+        shown.add_row(*row)
+    return shown
 
 
-def _rows(results: Results) -> list[list[str]]:
-    methods = next(iter(results.gauc.values()))
-    return [
-        [method, *("{:.4f} [{:.4f}, {:.4f}]".format(*m[method]) for m in results.gauc.values())]
-        for method in methods
-    ]
-
-
-def _page(truth: Truth, results: Results, revealed: float, seeds: int) -> str:
-    shown, hidden = truth.flat.answer, truth.hidden
-    likes, hates = ((hidden == kind).sum() for kind in (Answer.SATISFIED, Answer.DISSATISFIED))
-    given = [(shown == kind).sum() for kind in (Answer.SATISFIED, Answer.DISSATISFIED)]
-    questions = list(results.gauc)
-    differences = [
-        [m, *("{:+.4f} [{:+.4f}, {:+.4f}]".format(*results.over_easq[q][m]) for q in questions)]
-        for m in results.over_easq[questions[0]]
-    ]
-    width = {q: max((d.high - d.low) / 2 for d in results.over_easq[q].values()) for q in questions}
-    decides = "\n".join(
-        f"- **{q}**: {results.lists[q]:,} lists. A difference to EASQ of less than about "
-        f"{width[q]:.3f} cannot be told from chance."
-        for q in questions
+def findings(truth: Truth, results: Results, revealed: float, seeds: int) -> Findings:
+    """What a reader is shown."""
+    head = ["ranking by", *results.gauc]
+    return Findings(
+        "Rankers on a real log",
+        "Each method scores a day having learnt from the days before it. Which one ranks what "
+        "viewers watched long, and the likes and hates that it was not told of, inside user-days?",
+        [
+            text(_taught(truth, revealed, seeds)),
+            table(head, _rows(results.gauc), CAPTION),
+            table(head, _rows(results.over_easq, "+"), "Less EASQ's served score, same lists"),
+            items(_decides(results)),
+        ],
+        LIMITS,
+        {"revealed": revealed, "seeds": seeds, **as_json(results)},
+        results.metrics(),
     )
-    return f"""# Rankers on a real log
-
-Each method scores a day having learnt from the days before it; every number is of candidates it
-had not seen. {revealed:.0%} of likes and hates were revealed as answers ({given[0]:,} satisfied,
-{given[1]:,} dissatisfied); {likes:,} likes and {hates:,} hates stayed hidden and are the test.
-Random methods are means of {seeds} seeds. Peers were taught long views, or answers
-(satisfied against all else); all read the same features.
-
-## GAUC inside user-days
-
-{_markdown(["ranking by", *questions], _rows(results))}
-
-"Hidden like" asks whether liked videos stand above the day's others, "hidden hate" whether hated
-ones stand below. Brackets: 95 % interval over users.
-
-## Less EASQ's served score, on the same lists
-
-{_markdown(["ranking by", *questions], differences)}
-
-## What this log can decide
-
-{decides}
-
-The intervals cover which users were seen, not what other training seeds would give. Likes are a
-proxy: nobody was asked. Behaviour can be compared here; that one method pleases viewers more
-can be told only where the interval above is clear of zero.
-"""
 
 
-def _markdown(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def _rows(by_question: ByQuestion, sign: str = "") -> list[list[str]]:
+    number = f"{{:{sign}.4f}}"
+    cell = f"{number} [{number}, {number}]".format
+    methods = next(iter(by_question.values()))
+    return [[method, *(cell(*m[method]) for m in by_question.values())] for method in methods]
+
+
+def _taught(truth: Truth, revealed: float, seeds: int) -> str:
+    kinds = Answer.SATISFIED, Answer.DISSATISFIED
+    given, hidden = (
+        [int((answers == kind).sum()) for kind in kinds]
+        for answers in (truth.flat.answer, truth.hidden)
+    )
+    return (
+        f"{revealed:.0%} of likes and hates were revealed as answers ({given[0]:,} satisfied, "
+        f"{given[1]:,} dissatisfied); {hidden[0]:,} likes and {hidden[1]:,} hates stayed hidden "
+        f"and are the test. Random methods are means of {seeds} seeds. Peers were taught long "
+        "views, or answers (satisfied against all else); all read the same features."
+    )
+
+
+def _decides(results: Results) -> list[str]:
+    """What this log can tell from chance."""
+    width = {q: max((d.high - d.low) / 2 for d in m.values()) for q, m in results.over_easq.items()}
+    return [
+        f"{question}: {results.lists[question]:,} lists. A difference to EASQ of less than about "
+        f"{half:.3f} cannot be told from chance."
+        for question, half in width.items()
+    ]

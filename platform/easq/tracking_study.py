@@ -18,7 +18,6 @@ def log_study(
     facts: Mapping[str, str],
     metrics: Mapping[str, float],
     folder: Path,
-    experiment: str = EXPERIMENT,
 ) -> str:
     """Log a study as one run with the folder's files; returns the run's id.
 
@@ -30,7 +29,7 @@ def log_study(
     if (code := revision()) is not None:
         tags |= {COMMIT: code.sha, "easq.git_dirty": str(code.dirty).lower()}
     with reaching(uri):
-        run = client.create_run(experiment_id(client, experiment), tags=tags, run_name=name)
+        run = client.create_run(experiment_id(client, EXPERIMENT), tags=tags, run_name=name)
         run_id, now_ms = run.info.run_id, run.info.start_time
         params = [Param(key, value) for key, value in facts.items()]
         numbers = [Metric(key, value, now_ms, 0) for key, value in metrics.items()]

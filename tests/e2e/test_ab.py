@@ -38,5 +38,5 @@ def test_users_live_with_two_lines_that_both_learn_from_everybody(tmp_path):
     log, beside = (open_log(f"sqlite:///{out / name}") for name in ("log.db", "emer-models.db"))
     assert runs_that_announced(log) == {"easq"}
     assert runs_that_announced(beside) == {"emer"}
-    figures = json.loads((out / "result" / "ab.json").read_text())
+    figures = json.loads((out / "ab" / "result.json").read_text())["found"]
     assert sum(figures["users"]["seen"]) == 60

@@ -15,9 +15,11 @@ from easq.simulate.simulation import SimulationConfig, draw_surroundings
 from easq.simulate.traffic import TrafficConfig
 from easq.simulate.visits import VisitConfig
 from easq.simulate.world import WorldConfig
+from easq.study.report import Origin
 from jobs.ab import CONTROL, TREATMENT, ab, experiment_of
-from jobs.ab_report import write_page
+from jobs.ab_report import findings
 from jobs.ab_service import HttpService
+from jobs.study_output import written
 from serving.api import build_api
 from serving.config import ServingSettings
 from serving.feedback import Feedback
@@ -78,7 +80,7 @@ def api(version, log):
 
 
 def test_a_day_over_http_is_counted_by_the_users_and_kept_by_the_platform(
-    api, log, serving_at, tmp_path
+    api, log, serving_at, tmp_path, mlflow_uri
 ):
     with serving_at(api) as url:
         service = HttpService(url, CONFIG, draw_surroundings(CONFIG)[0])
@@ -96,10 +98,14 @@ def test_a_day_over_http_is_counted_by_the_users_and_kept_by_the_platform(
     assert of_control == sums.views[arm == 0].sum() / 8
 
     found = compare(sums, arm, EXPERIMENT, TREATMENT, CONTROL)
-    page = write_page(tmp_path, "EASQ against EMER", "Told.", found).read_text()
-    assert f"| LT7 | {found.differences['LT7'].treatment:.4g} |" in page
-    figures = json.loads((tmp_path / "ab.json").read_text())
+    origin = Origin({"users": f"{USERS}"}, {}, [])
+    told = findings(found, "EASQ against EMER", "Which is better?")
+    page = written("ab", origin, told, tmp_path, mlflow_uri).read_text()
+    assert f"<td>LT7</td><td>{found.differences['LT7'].treatment:.4g}</td>" in page
+    figures = json.loads((tmp_path / "ab" / "result.json").read_text())["found"]
     assert figures["users"]["seen"] == [int((arm == 1).sum()), int((arm == 0).sum())]
+    came = sums.views > 0
+    assert figures["served"]["seen"] == [int((came & (arm == n)).sum()) for n in (1, 0)]
 
 
 def test_a_folder_of_another_test_is_refused(tmp_path):

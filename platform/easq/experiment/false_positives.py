@@ -18,7 +18,7 @@ class FalsePositives(NamedTuple):
 
     salts: int
     by_metric: dict[str, int]
-    mismatches: int  # alarms of the sample-ratio check
+    mismatches: int  # alarms of the sample-ratio checks
     bound: int  # the most that chance explains for one metric
 
     @property
@@ -41,7 +41,7 @@ def false_positives(
     for number in range(salts):
         salted = experiment.model_copy(update={"salt": f"{experiment.salt}-{number}"})
         said = compare(sums, salted.arms_of(user_ids), salted, treatment, control)
-        mismatches += said.users.is_mismatch
+        mismatches += said.users.is_mismatch + said.served.is_mismatch
         for name, difference in said.differences.items():
             found[name] += difference.is_significant
     bound = int(stats.binom.ppf(BOUND_LEVEL, salts, 1 - LEVEL))

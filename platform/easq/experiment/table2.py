@@ -75,6 +75,9 @@ class Comparison(NamedTuple):
 
     differences: dict[str, RelativeDifference]
     users: SampleRatio
+    """Whom the salt gave to either arm."""
+    served: SampleRatio
+    """Who of them was shown at least one ranking."""
 
 
 def compare(
@@ -90,7 +93,8 @@ def compare(
         arm: of each user, as `Experiment.arms_of` tells; users of other arms are left out.
 
     Raises:
-        ValueError: the experiment has no such arm, or one has fewer than two users.
+        ValueError: the experiment has no such arm, one has fewer than two users, or nobody was
+            served.
     """
     names = [one.name for one in experiment.arms]
     if missing := {treatment, control} - set(names):
@@ -101,5 +105,9 @@ def compare(
         metric.name: relative_difference(metric.of(of_treatment), metric.of(of_control))
         for metric in METRICS
     }
-    seen = [int((arm == number).sum()) for number in numbers]
-    return Comparison(differences, sample_ratio(seen, [experiment.arms[n].share for n in numbers]))
+    shares = [experiment.arms[number].share for number in numbers]
+    users, served = (
+        sample_ratio([int((one & (arm == number)).sum()) for number in numbers], shares)
+        for one in (np.ones_like(arm, bool), sums.views > 0)
+    )
+    return Comparison(differences, users, served)

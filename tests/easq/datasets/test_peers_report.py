@@ -1,7 +1,5 @@
 """The page says what was measured and how sure it is."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -11,7 +9,7 @@ from easq.datasets.kuairand_lists import Lists
 from easq.history import write_history
 from easq.peers.judge import Truth
 from easq.samples import flatten
-from jobs.peers_report import YARDSTICK, results_of, write_report
+from jobs.peers_report import YARDSTICK, findings, results_of
 
 USERS, DAYS, A_DAY = 30, 3, 4
 
@@ -34,17 +32,17 @@ def truth(folder, tmp_path) -> Truth:
     return Truth.of(*(parts[0] for parts in logs))
 
 
-def test_the_page_and_its_numbers(truth, tmp_path):
+def test_the_page_and_its_numbers(truth):
     first = (truth.flat.columns.item["item_id"] == 10).astype(float)
     results = results_of(truth, {YARDSTICK: [first, 1 - first], "good": [first, first]})
-    write_report(tmp_path / "report", truth, results, revealed=0.2, seeds=2)
-    written = json.loads((tmp_path / "report" / "results.json").read_text())
+    told = findings(truth, results, revealed=0.2, seeds=2)
+    written = told.found
     assert written["gauc"]["long view"]["good"] == {"mean": 1.0, "low": 1.0, "high": 1.0}
     assert written["over_easq"]["hidden like"]["good"]["mean"] == 0.5
     assert written["lists"]["long view"] > written["lists"]["hidden like"] > 0
     assert "hidden hate" not in written["lists"]
     hidden = int((truth.hidden > 0).sum())
-    page = (tmp_path / "report" / "page.md").read_text()
+    page = "".join(told.blocks)
     assert f"{hidden} likes and 0 hates stayed hidden" in page
     assert results.metrics()["hidden_like/good"] == pytest.approx(1.0)
     assert np.isfinite(list(results.metrics().values())).all()

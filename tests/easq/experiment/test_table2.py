@@ -46,7 +46,7 @@ def test_q_rate_is_satisfied_over_dissatisfied_as_in_the_paper():
     columns = zip(arm(10_000, 5_000), arm(10_092.9, 4_967.4), strict=True)
     satisfied, dissatisfied, answers = (np.array(c + t) for c, t in columns)
     sums = UserSums.nothing(4)._replace(
-        satisfied=satisfied, dissatisfied=dissatisfied, answers=answers
+        satisfied=satisfied, dissatisfied=dissatisfied, answers=answers, views=answers + 1
     )
     found = compare(sums, np.array([0, 0, 1, 1]), EXPERIMENT, "treatment", "control").differences
     assert found["Q-Satisfied"].difference == pytest.approx(0.00929)
@@ -64,6 +64,18 @@ def test_a_planted_loss_of_users_is_a_mismatch():
     assert not whole.users.is_mismatch
     assert found.users.is_mismatch
     assert sum(found.users.seen) == kept.sum()
+
+
+def test_users_of_one_arm_who_were_never_served_are_a_mismatch():
+    users = np.arange(40_000)
+    arm, sums = EXPERIMENT.arms_of(users), chance(40_000)
+    lost = (arm == 1) & (users % 10 == 0)  # they ask, and get no ranking
+    found = compare(
+        sums._replace(views=np.where(lost, 0, sums.views)), arm, EXPERIMENT, "treatment", "control"
+    )
+    assert not found.users.is_mismatch
+    assert found.served.is_mismatch
+    assert found.served.seen[0] < found.users.seen[0]
 
 
 def test_an_a_a_test_over_20_salts_comes_out_empty():
