@@ -161,14 +161,14 @@ def test_rankings_that_would_wait_too_long_are_refused_until_the_queue_is_short(
 
     async def rush():
         async with AsyncClient(transport=ASGITransport(api), base_url="http://easq") as client:
-            first = await client.post("/v1/rank", json=body)
-            rush = await asyncio.gather(*(client.post("/v1/rank", json=body) for _ in range(8)))
-            return first, rush, await client.post("/v1/rank", json=body)
+            before = await client.post("/v1/rank", json=body)
+            at_once = await asyncio.gather(*(client.post("/v1/rank", json=body) for _ in range(8)))
+            return before, at_once, await client.post("/v1/rank", json=body)
 
-    first, rush, last = asyncio.run(rush())
-    assert first.status_code == last.status_code == 200
-    assert [answer.status_code for answer in rush] == [200] + [503] * 7
-    for answer in rush[1:]:
+    before, at_once, after = asyncio.run(rush())
+    assert before.status_code == after.status_code == 200
+    assert [answer.status_code for answer in at_once] == [200] + [503] * 7
+    for answer in at_once[1:]:
         assert answer.headers["retry-after"] == "1"
         error = ErrorResponse.model_validate_json(answer.content).error
         assert error.code == "overloaded"
