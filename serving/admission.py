@@ -2,7 +2,7 @@
 
 A queue without such a bound does not help a service that is asked for more than it can do: it is
 always full, and everybody is answered late. What counts as too long is a time, so the number that
-may wait follows from how fast this machine ranks what it is asked (DECISIONS.md, ??).
+may wait follows from how fast this machine ranks what it is asked.
 """
 
 import asyncio
