@@ -14,6 +14,10 @@ PASSING = {NO_ANSWER, 429, 500, 502, 503, 504, 507}
 """Statuses after which the same may be accepted later."""
 
 
+OVERLOADED = "503 overloaded"
+"""The problem of a ranking that the service refuses because too many are asked for."""
+
+
 class Reply(NamedTuple):
     status: int  # of HTTP, or NO_ANSWER
     body: dict[str, Any]  # of a 200

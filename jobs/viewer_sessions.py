@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from easq.ledger import AcceptedLine, Ledger, RankedLine
 from easq.simulate.live import Audience, Hidden, ViewerEvent
 from easq.simulate.shown import Shown
-from jobs.viewer_client import PASSING, Reply, ViewerClient
+from jobs.viewer_client import OVERLOADED, PASSING, Reply, ViewerClient
 from jobs.viewer_statistics import Tally, ViewingStatistics
 
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 2.0
@@ -152,7 +152,7 @@ class Viewers:
             if reply.status == 200:
                 self._ranked(request, hidden, reply, views)
             else:
-                self.tally.failed(reply.problem)
+                self._not_ranked(reply.problem)
                 await self._closes_within(PAUSE_SECONDS)
 
     def _next_slot(self) -> float | None:
@@ -163,6 +163,12 @@ class Viewers:
         self._slots += 1
         is_over = not self._asks or slot >= self._began + self.plan.seconds
         return None if is_over or self._closing.is_set() else slot
+
+    def _not_ranked(self, problem: str) -> None:
+        if problem == OVERLOADED:
+            self.tally.count("refused")
+        else:
+            self.tally.failed(problem)
 
     def _ranked(
         self, request: Body, hidden: Hidden, reply: Reply, views: asyncio.TaskGroup

@@ -21,6 +21,7 @@ class ViewingStatistics(NamedTuple):
     """All since the viewers came."""
 
     requests: int  # answered with a ranking
+    refused: int  # of the rankings: the service was asked for more than it can do
     failed: dict[str, int]  # by status and code, or by what befell the connection
     p50_ms: float  # of those answered, from sending to the whole response; NaN: none
     p99_ms: float
@@ -36,6 +37,11 @@ class ViewingStatistics(NamedTuple):
     retries: int  # batches sent again
     unconfirmed: int  # events sent, and given up without an answer of the service
     buckets: list[Bucket]  # whole ones, and the last when all have gone
+
+    @property
+    def not_ranked(self) -> int:
+        """Requests that got no ranking, refused or failed."""
+        return self.refused + sum(self.failed.values())
 
 
 class Tally:
@@ -75,7 +81,7 @@ class Tally:
             self._behind = max(self._behind, seconds)
 
     def count(self, name: str, number: int = 1) -> None:
-        """`without_token`, `questions`, `answers`, `retries` or `unconfirmed`."""
+        """`refused`, `without_token`, `questions`, `answers`, `retries` or `unconfirmed`."""
         with self._lock:
             self._counts[name] += number
 
@@ -102,6 +108,7 @@ class Tally:
             p50, p99 = _percentiles(self._milliseconds)
             return ViewingStatistics(
                 requests=len(self._milliseconds),
+                refused=self._counts["refused"],
                 failed=dict(self._failed),
                 p50_ms=p50,
                 p99_ms=p99,

@@ -92,7 +92,7 @@ def _print_buckets(console: Console, statistics: ViewingStatistics, told: int) -
 
 
 def _failures(statistics: ViewingStatistics) -> str:
-    return f"{sum(statistics.failed.values())} failed"
+    return f"{sum(statistics.failed.values())} failed, {statistics.refused} refused"
 
 
 def summary(statistics: ViewingStatistics) -> list[str]:

@@ -36,12 +36,6 @@ EVENT_REFUSALS = REFUSALS | {
     status: {"model": ErrorResponse, "description": HTTPStatus(status).phrase}
     for status in (501, 507)
 }
-OVERLOADED: dict[int | str, dict] = {
-    429: {
-        "description": "More requests wait than the service lets wait; ask again after a second",
-        "content": {"text/plain": {}},
-    }
-}
 INT64 = re.compile(r"-?[0-9]{1,19}")
 USER_ID = {
     "parameters": [
@@ -68,20 +62,22 @@ def build_api(replica: RankerReplica) -> FastAPI:
     @api.post(
         "/v1/rank",
         response_model=RankResponse,
-        responses=REFUSALS | OVERLOADED,
+        responses=REFUSALS,
         openapi_extra=body_of(RankRequest),
     )
     async def rank(request: Request) -> Response:
         """Order the candidates of one user by falling score."""
         check_key(key, request)
-        ranked = replica.rank(parse(RankRequest, await read_body(request, max_bytes)))
+        body = await read_body(request, max_bytes)
+        async with replica.admission.turn():
+            ranked = replica.rank(parse(RankRequest, body))
         ranking = await with_token(replica.feedback, ranked)
         return answer(ranking, headers={"x-easq-replica": replica.name})
 
     @api.post(
         "/v1/events",
         response_model=EventsResponse,
-        responses=EVENT_REFUSALS | OVERLOADED,
+        responses=EVENT_REFUSALS,
         openapi_extra=body_of(EventsRequest),
     )
     async def events(request: Request) -> Response:

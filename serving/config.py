@@ -49,6 +49,8 @@ class ServingSettings(BaseSettings):
     replicas: int = Field(default=1, ge=1)
     threads: int = Field(default=1, ge=1)
     """Compute threads of a replica's forward pass."""
+    queue_seconds: float = Field(default=0.5, gt=0)
+    """A ranking that would wait longer behind others is refused."""
     host: str = "127.0.0.1"
     """Where `python -m serving.up` listens."""
     port: int = Field(default=0, ge=0, le=65535)

@@ -117,6 +117,7 @@ ErrorCode = Literal[
     "log_away",
     "log_full",
     "no_model",
+    "overloaded",
     "not_found",
     "method_not_allowed",
     "internal",
@@ -220,6 +221,8 @@ class ModelReport(Contract):
     replica: str
     feedback: FeedbackReport | None = None
     """None: the service has no log."""
+    refused: int = 0
+    """Rankings that would have waited too long."""
     lines: dict[str, LineReport] = Field(default_factory=dict)
     """Further lines that arms of the experiment are served, by model name."""
 

@@ -16,6 +16,7 @@ STATUS: dict[ErrorCode, HTTPStatus] = {
     "log_away": HTTPStatus.SERVICE_UNAVAILABLE,
     "log_full": HTTPStatus.INSUFFICIENT_STORAGE,
     "no_model": HTTPStatus.SERVICE_UNAVAILABLE,
+    "overloaded": HTTPStatus.SERVICE_UNAVAILABLE,
     "not_found": HTTPStatus.NOT_FOUND,
     "method_not_allowed": HTTPStatus.METHOD_NOT_ALLOWED,
     "internal": HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from easq.features import Columns
+from serving.admission import Admission
 from serving.columns import durations, to_columns
 from serving.config import ServingSettings
 from serving.contract import LineReport, ModelReport, RankRequest, RankResponse
@@ -41,6 +42,7 @@ class RankerReplica:
         torch.set_num_threads(settings.threads)
         self.settings, self.refresher, self.name = settings, refresher, name
         self.feedback = feedback
+        self.admission = Admission(settings.queue_seconds)
         own = settings.model_name
         self.lines = lines or Lines(own, {own: Followed(refresher, VitalSigns(name, lambda: None))})
 
@@ -77,6 +79,7 @@ class RankerReplica:
             deltas=self.refresher.delta_report,
             replica=self.name,
             feedback=self.feedback and self.feedback.report(),
+            refused=self.admission.refused,
             lines={name: self._report(r) for name, r in self._others()},
         )
 

@@ -106,7 +106,7 @@ def load(loop: Loop, history: History, rate: float, seconds: float) -> tuple[Pat
         "rank_p50_ms": round(seen.p50_ms, 1),
         "rank_p99_ms": round(seen.p99_ms, 1),
         "requests": seen.requests,
-        "failed": sum(seen.failed.values()),
+        "failed": seen.not_ranked,
         "late_s": round(seen.behind_seconds, 2),
         "restarts": {n: p["restarts"] for n, p in loop.supervisor.report().items()},
     }

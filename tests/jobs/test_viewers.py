@@ -130,7 +130,7 @@ def test_the_command_tells_what_the_viewers_saw(history, url, tmp_path):
     )
     assert told.exit_code == 0, told.output
     assert "20 rankings" in told.output
-    assert "version 5 seq -1; 0 failed" in told.output
+    assert "version 5 seq -1; 0 failed, 0 refused" in told.output
     assert len(list(read_ledger(ledger))) == 20
 
 

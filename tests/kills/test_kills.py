@@ -154,7 +154,7 @@ def _kill(kind: str, chance: random.Random, stage, crowd: Viewers) -> Kill:
 
 def _failed(statistics: ViewingStatistics) -> int:
     """Requests that failed: rankings, and batches of events, which are then sent again."""
-    return sum(statistics.failed.values()) + statistics.retries + statistics.unconfirmed
+    return statistics.not_ranked + statistics.retries + statistics.unconfirmed
 
 
 def _watch(stage, seconds: float) -> None:

@@ -1,10 +1,12 @@
 """Every kind of bad input gets its own code, a sentence, and the place it is at."""
 
+import asyncio
 import json
 import math
 
 import pytest
 from fastapi.testclient import TestClient
+from httpx import ASGITransport, AsyncClient
 
 from serving.api import build_api
 from serving.config import ServingSettings
@@ -149,3 +151,36 @@ def test_a_wrong_route_or_method_gets_a_typed_body_too(client):
         answer = client.get(route)
         assert answer.status_code == status
         assert ErrorResponse.model_validate_json(answer.content).error.code == code
+
+
+def test_rankings_that_would_wait_too_long_are_refused_until_the_queue_is_short(
+    refresher, live, body
+):
+    settings = ServingSettings(queue_seconds=1e-9)  # nobody may wait
+    api = build_api(RankerReplica(settings, refresher, "r0"))
+
+    async def rush():
+        async with AsyncClient(transport=ASGITransport(api), base_url="http://easq") as client:
+            before = await client.post("/v1/rank", json=body)
+            at_once = await asyncio.gather(*(client.post("/v1/rank", json=body) for _ in range(8)))
+            return before, at_once, await client.post("/v1/rank", json=body)
+
+    before, at_once, after = asyncio.run(rush())
+    assert before.status_code == after.status_code == 200
+    assert [answer.status_code for answer in at_once] == [200] + [503] * 7
+    for answer in at_once[1:]:
+        assert answer.headers["retry-after"] == "1"
+        error = ErrorResponse.model_validate_json(answer.content).error
+        assert error.code == "overloaded"
+        assert "The rankings before this one, 1, would take" in error.message
+    assert TestClient(api).get("/v1/model").json()["refused"] == 7
+
+
+def test_those_who_may_wait_are_all_ranked(refresher, live, body):
+    api = build_api(RankerReplica(ServingSettings(queue_seconds=1e9), refresher, "r0"))
+
+    async def rush():
+        async with AsyncClient(transport=ASGITransport(api), base_url="http://easq") as client:
+            return await asyncio.gather(*(client.post("/v1/rank", json=body) for _ in range(50)))
+
+    assert {answer.status_code for answer in asyncio.run(rush())} == {200}

@@ -1,11 +1,13 @@
 """POST /v1/events: what is accepted is in the log, what is rejected says why."""
 
+import asyncio
 import json
 import re
 import time
 
 import numpy as np
 import pytest
+from httpx import ASGITransport, AsyncClient
 
 from easq.events import Answer
 from easq.log.interface import EVENTS, REJECTED
@@ -36,6 +38,23 @@ def test_accepted_events_are_in_the_log_with_what_their_token_says(
         assert (row["user_id"], row["request_id"], row["impression_offset"]) == (7, "r1", 40)
         assert abs(row["received_at_ms"] - time.time_ns() // 1_000_000) < 60_000
         assert row["expires_at_ms"] > row["received_at_ms"]
+
+
+def test_events_are_taken_while_rankings_are_refused(running, body, behaviour, rows_of):
+    api = running(queue_seconds=1e-9).app
+
+    async def rush():
+        async with AsyncClient(transport=ASGITransport(api), base_url="http://easq") as client:
+            await client.post("/v1/rank", json=body)
+            rankings = [client.post("/v1/rank", json=body) for _ in range(4)]
+            return await asyncio.gather(
+                *rankings, client.post("/v1/events", json={"events": [behaviour]})
+            )
+
+    *rankings, events = asyncio.run(rush())
+    assert [answer.status_code for answer in rankings] == [200, 503, 503, 503]
+    assert [result["status"] for result in events.json()["results"]] == ["accepted"]
+    assert [row["kind"] for row in rows_of(EVENTS, 1)].count("behaviour") == 1
 
 
 def test_the_token_of_a_ranking_opens_the_door(running, body, rows_of):
