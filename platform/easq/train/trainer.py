@@ -20,6 +20,7 @@ from ray.train import (
 )
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 
 from easq.history import History
 from easq.train.config import READ_CPUS, TrainConfig, WorkersSection
@@ -119,9 +120,11 @@ class _Drainable(TorchTrainer):
         drain_first(self.folder, signal.getsignal(signal.SIGINT))
 
     def _create_default_callbacks(self) -> list[Any]:
-        """Without the process that deals datasets out to workers: each has one of its own."""
+        """Without two processes: one deals datasets out to workers, but each has one of its own;
+        one frees what a controller held whose driver lives on, but ours ends with it."""
+        unused = DatasetsCallback, PlacementGroupCleanerCallback
         callbacks = super()._create_default_callbacks()
-        return [each for each in callbacks if not isinstance(each, DatasetsCallback)]
+        return [each for each in callbacks if not isinstance(each, unused)]
 
 
 def drain_first(folder: Path, abort: Any) -> None:
