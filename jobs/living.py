@@ -106,7 +106,8 @@ def _picture(statistics: ViewingStatistics) -> Table:
     bars = " ".join(f"{b.satisfaction.ndcg:.2f}" for b in s.buckets[-10:])
     table.add_row("satisfaction of what is shown, NDCG@5", bars)
     table.add_row("version, seq", f"{s.version}, {s.seq}")
-    table.add_row("rankings, refused or failed", f"{s.requests}, {s.not_ranked}")
+    failed = sum(s.failed.values())
+    table.add_row("rankings, refused, failed", f"{s.requests}, {s.refused}, {failed}")
     table.add_row("p50, p99", f"{s.p50_ms:.1f} ms, {s.p99_ms:.1f} ms")
     table.add_row("questions, answers taken", f"{s.questions}, {s.accepted.get('answer', 0)}")
     return table
@@ -130,8 +131,8 @@ def living_report(loop: Loop, statistics: ViewingStatistics, ledger: Path, fate:
     s = statistics
     fresh = np.array(list(answers_freshness(ledger, open_log(loop.log)).values()))
     table = Table("", "seen", title="The loop, as its viewers saw it")
-    not_ranked = f"{s.not_ranked} {s.failed or ''}"
-    table.add_row("rankings, refused or failed", f"{s.requests:,}, {not_ranked}")
+    failed = f"{sum(s.failed.values())} {s.failed or ''}"
+    table.add_row("rankings, refused, failed", f"{s.requests:,}, {s.refused}, {failed}")
     table.add_row("ranking over HTTP, p50 / p99", f"{s.p50_ms:.1f} / {s.p99_ms:.1f} ms")
     table.add_row("versions; last delta", f"{s.versions}; {s.seq}")
     table.add_row("events taken", f"{sum(s.accepted.values()):,} {s.accepted}")

@@ -12,8 +12,9 @@ from contextlib import asynccontextmanager
 
 from serving.refusal import RefusedError
 
-NEWEST = 0.1
-"""Weight of the newest ranking in the mean."""
+NEWEST = 0.02
+"""Weight of the newest turn in the mean: one moment in which the machine stands still says little
+about the turns that follow."""
 
 
 class Admission:
@@ -31,6 +32,7 @@ class Admission:
         self.refused = 0
         self._queued = 0  # the one whose turn it is among them
         self._turn_seconds = 0.0  # mean, with all that the loop does meanwhile
+        self._free_at = 0.0  # the last turn ended
         self._ranker = asyncio.Lock()
 
     @asynccontextmanager
@@ -38,18 +40,19 @@ class Admission:
         """Wait for the ranker. Raises RefusedError when too many do so already."""
         self._check_wait()
         self._queued += 1
-        came, places = time.monotonic(), self._queued
+        came = time.monotonic()
         try:
             async with self._ranker:
                 await asyncio.sleep(0)  # or whoever came at once would be ranked at one go
                 yield
-            self._note((time.monotonic() - came) / places)
+            self._note(came, time.monotonic())
         finally:
             self._queued -= 1
 
-    def _note(self, turn_seconds: float) -> None:
+    def _note(self, came: float, ended: float) -> None:
+        taken, self._free_at = ended - max(came, self._free_at), ended
         newest = NEWEST if self._turn_seconds else 1.0  # nothing is known before the first
-        self._turn_seconds += newest * (turn_seconds - self._turn_seconds)
+        self._turn_seconds += newest * (taken - self._turn_seconds)
 
     def _check_wait(self) -> None:
         """An empty queue refuses nobody, or a slow moment would be held against all who follow."""

@@ -30,7 +30,7 @@ def test_the_demo_trains_serves_learns_from_its_viewers_and_leaves_nothing_runni
     assert run.returncode == 0, run.stdout + run.stderr
     for said in ("run easq is complete", "true satisfaction", "p50", "version 1 live"):
         assert said in run.stdout
-    assert re.search(r"rankings, refused or failed +│ \d+, 0 ", run.stdout), run.stdout
+    assert re.search(r"rankings, refused, failed +│ \d+, \d+, 0 ", run.stdout), run.stdout
     assert re.search(r"lost, twice, undecided +│ 0, 0, 0 ", run.stdout), run.stdout
     assert re.search(r"freshness.*p50 [\d.]+ s", run.stdout), run.stdout
     assert processes_that_name(out) == []

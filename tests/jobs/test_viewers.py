@@ -33,7 +33,7 @@ def _api(version: Version | None, cache: Path) -> FastAPI:
 
     refresher = Refresher(lambda: version, fetch, lambda: None, poll_seconds=1.0)
     refresher.look()
-    settings = ServingSettings(model_name="easq", cache_dir=cache)
+    settings = ServingSettings(model_name="easq", cache_dir=cache, queue_seconds=DEADLINE_SECONDS)
     return build_api(RankerReplica(settings, refresher, "r0"))
 
 

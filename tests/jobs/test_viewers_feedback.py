@@ -24,6 +24,7 @@ from serving.replica import RankerReplica
 DEADLINE_SECONDS = 60
 KEY = "sixteen letters!"
 OFTEN = {"ask_share": 1.0, "ask_per_day": 1000, "ask_cooldown_seconds": 0.0, "viewing_speed": 1e6}
+PATIENT = {"model_name": "easq", "token_key": KEY, "queue_seconds": DEADLINE_SECONDS}
 PLAN = ViewingPlan(seconds=1.5, rate=60, speed=1e5, bucket_seconds=1000)
 
 
@@ -37,7 +38,7 @@ def log(tmp_path: Path) -> Iterator[Log]:
 def _api(version: Version, log: Log, **settings: Any) -> ASGIApp:
     refresher = Refresher(lambda: version, lambda v: Path(v.uri), lambda: None, poll_seconds=1.0)
     refresher.look()
-    chosen = ServingSettings.model_validate({"model_name": "easq", "token_key": KEY} | settings)
+    chosen = ServingSettings.model_validate(PATIENT | settings)
     return build_api(RankerReplica(chosen, refresher, "r0", Feedback(log, KEY.encode(), chosen)))
 
 

@@ -155,6 +155,7 @@ def serving(tmp_path: Path) -> Serving:
             "EASQ_STATE_FILE": str(state),
             "EASQ_REPLICAS": str(replicas),
             "EASQ_POLL_SECONDS": str(poll_seconds),
+            "EASQ_QUEUE_SECONDS": str(PATIENCE_SECONDS),
         }
         with (tmp_path / "serving.log").open("w") as log:
             process = subprocess.Popen(
