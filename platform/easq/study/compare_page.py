@@ -68,26 +68,32 @@ def findings(
 
 
 def _verdicts(comparison: Comparison, methods: Mapping[str, Method]) -> list[str]:
-    """The numbers that matter, in sentences."""
-    title, subject = TITLES[TRUTH], comparison.subject
+    """The numbers that matter: what is gained within each budget, and who gains more or less."""
+    curves, subject = comparison.curves, comparison.subject
     own, said = methods[subject].title, []
     for budget in BUDGETS:
-        gained = told(comparison.curves[subject].gain_at[TRUTH][budget])
-        said.append(f"At {budget:g} % behaviour cost {own} gains over EMER, in {title}: {gained}.")
-        for name, curve in comparison.curves.items():
+        gained = told(curves[subject].gain_at[TRUTH][budget])
+        at = f"At {budget:g} % behaviour cost"
+        said.append(f"{at} {own} gains over EMER, in {TITLES[TRUTH]}: {gained}.")
+        standing: dict[str, list[str]] = {verdict: [] for verdict in STANDINGS}
+        for name, curve in curves.items():
             if name not in (subject, BASE):
                 lead = curve.ahead[TRUTH][budget]
-                verdict = f"{_standing(lead)} {methods[name].title}"
-                said.append(f"There {own} {verdict}: {told(lead)}.")
+                standing[_standing(lead)].append(f"{methods[name].title} ({told(lead)})")
+        said += [f"{at} it {verdict} {'; '.join(who)}." for verdict, who in standing.items() if who]
     return said
 
 
+STANDINGS = ("is ahead of", "cannot be told from", "is behind", "cannot be set against")
+
+
 def _standing(lead: Interval) -> str:
+    ahead, alike, behind, apart = STANDINGS
     if lead.value != lead.value:
-        return "cannot be set against"
+        return apart
     if lead.low > 0:
-        return "is ahead of"
-    return "is behind" if lead.high < 0 else "cannot be told from"
+        return ahead
+    return behind if lead.high < 0 else alike
 
 
 def _base(comparison: Comparison) -> str:

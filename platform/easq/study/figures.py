@@ -1,6 +1,7 @@
 """Pictures of what a study found."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,23 +12,28 @@ from easq.study.compare import Curve
 from easq.study.convergent import Shift
 from easq.study.curves import BUDGETS
 from easq.study.intervals import Interval
-from easq.study.methods import Method
+from easq.study.methods import BASE, Method
 from easq.study.user_sums import ALL, TRUTH
 from easq.study.variants import SHOWN, Variant
 
 ANSWER_COLOURS = {"satisfied": "#3d7f4f", "uncertain": "0.6", "dissatisfied": "#b03a3a"}
 
 
-DRAWN_PERCENT = 12.0
+DRAWN_PERCENT = 7.0
 """Dearer points are in the tables only: nobody would pay for them."""
+COLOURS = [f"C{n}" for n in range(10) if n != 7]
+GREYS = ("black", "0.35", "0.65")
+"""Of EMER and of ceilings."""
 
 
 def trade_off(curves: Mapping[str, Curve], methods: Mapping[str, Method], measure: str) -> Figure:
     """Satisfaction gained over behaviour lost, a curve a method; ceilings are dashed."""
     figure = Figure(figsize=(8, 5.5), layout="constrained")
     ax = figure.subplots()
-    for number, (name, curve) in enumerate(curves.items()):
-        _draw(ax, curve, methods[name], measure, f"C{number}")
+    colours, greys = cycle(COLOURS), cycle(GREYS)
+    for name, curve in curves.items():
+        grey = name == BASE or methods[name].is_ceiling
+        _draw(ax, curve, methods[name], measure, next(greys if grey else colours))
     for budget in BUDGETS:
         ax.axvline(budget, color="0.8", linestyle=":", zorder=0)
     ax.set_xlabel("behaviour NDCG@5 lost against EMER, %")
