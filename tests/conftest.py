@@ -233,7 +233,7 @@ class OnlineRun:
 
 @pytest.fixture
 def online_run(make_history: Callable[..., History], tmp_path: Path) -> Callable[..., OnlineRun]:
-    """online_run(windows, seed=0, average_steps=1) -> a learner of so many windows of 24 requests."""
+    """online_run(windows, seed=0, average_steps=1) -> a learner, so many windows of 24 requests."""
 
     def make(windows: int, seed: int = 0, average_steps: int = 1) -> OnlineRun:
         folder = tmp_path / f"run-{seed}"
