@@ -134,7 +134,7 @@ class PublishedSection(Section):
 
     average_steps: int = Field(default=1, ge=1)
     """Served are dense weights averaged over about so many of the last steps, which swing less
-    from version to version; embedding rows are as new as ever. 1: the newest weights."""
+    from version to version, and show bad teaching later; rows are as new as ever. 1: the newest."""
 
 
 class TrackingSection(Section):

@@ -1,8 +1,8 @@
-"""What of a learner is served: its embedding rows, and averages of its dense weights.
+"""What of a learner is served: its embedding rows, and its dense weights or averages of them.
 
-Weights that follow single batches swing by more than the gate lets through; their mean over the
-last steps of the same training swings less (Polyak and Juditsky, 1992; fading as by Kingma and
-Ba, 2015, §7.2). Rows are served as they are, so that an answer moves those of its video at once.
+Weights that follow single batches may swing by more than the gate lets through; their mean over
+the last steps of the same training swings less (Polyak and Juditsky, 1992; fading as by Kingma
+and Ba, 2015, §7.2). Rows are served as they are, so that an answer moves those of its video at once.
 """
 
 import copy
@@ -40,8 +40,10 @@ class Published:
         """Move by the steps that a window has taken."""
         step = learner.position.step
         rate = max(1 / self.steps, YOUNG / (YOUNG + step))
-        averages, newest = self.ranker.parameters(), learner.state.ranker.parameters()
-        torch._foreach_lerp_([*averages], [*newest], 1 - (1 - rate) ** (step - self._step))
+        moved = 1 - (1 - rate) ** (step - self._step)
+        newest = learner.state.ranker.parameters()
+        for average, weight in zip(self.ranker.parameters(), newest, strict=True):
+            average.lerp_(weight, moved)
         self._step = step
 
     def contents(self, learner: Learner) -> Contents:
