@@ -2,7 +2,8 @@
 
 Weights that follow single batches may swing by more than the gate lets through; their mean over
 the last steps of the same training swings less (Polyak and Juditsky, 1992; fading as by Kingma
-and Ba, 2015, §7.2). Rows are served as they are, so that an answer moves those of its video at once.
+and Ba, 2015, §7.2), but bad teaching shows in it later, too. Rows are served as they are, so that
+an answer moves those of its video at once.
 """
 
 import copy
