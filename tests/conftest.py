@@ -32,9 +32,10 @@ from easq.log.interface import SAMPLES, Log
 from easq.log.sqlite import SqliteLog
 from easq.samples import SEALED, sample_schema
 from easq.state_digest import ServedWeights, StateDigest
-from easq.train.checkpoint import weights_of
+from easq.train.checkpoint import weights_of, write_checkpoint
 from easq.train.config import parse_config
 from easq.train.learner import Learner
+from easq.train.published import Published
 from easq.train.share import share_of
 
 SPEC = FeatureSpec(
@@ -169,33 +170,48 @@ def mlflow_uri(migrated_database: Path, tmp_path: Path) -> str:
 class OnlineRun:
     """A learner whose windows become deltas of a log, and versions on request."""
 
-    def __init__(self, history: History, folder: Path, window: int, seed: int = 0) -> None:
+    def __init__(
+        self, history: History, folder: Path, window: int, seed: int = 0, average_steps: int = 1
+    ) -> None:
         tree = {
             "run": {"name": "online", "storage": "t", "seed": seed},
             "data": {"history": str(history.root)},
             "model": {"width": 16, "heads": 2},
+            "published": {"average_steps": average_steps},
         }
         config = parse_config(tree, "test")
         windows = history.windows(window)
         self.shares = [share_of(history.read(w), w, len(windows), 0, 1) for w in windows]
         self.learner = Learner(config, history.description.features, torch.device("cpu"))
+        self.published = Published(self.learner)
         self.folder = folder
         self.log = SqliteLog(folder / "log.db", busy_seconds=0.05)
         self.start(1)
 
     def start(self, incarnation: int) -> None:
         """Announce from here on."""
-        self.announcer = Announcer(self.log, "online", incarnation, self.learner)
+        self.announcer = Announcer(self.log, "online", incarnation, self.served)
+
+    @property
+    def served(self) -> Learner:
+        return self.published.of(self.learner)
 
     def learn(self) -> int | None:
         """The next window, and its delta's offset."""
         share = self.shares[self.learner.next_window]
         self.learner.learn(share)
-        return self.announcer.announce(self.learner, {0: 1000 * self.learner.next_window})
+        self.published.follow(self.learner)
+        return self.announcer.announce(self.served, {0: 1000 * self.learner.next_window})
+
+    def checkpoint(self, directory: Path) -> None:
+        write_checkpoint(directory, self.published.contents(self.learner))
+
+    def restore(self, directory: Path) -> None:
+        self.published.restore(directory, self.learner)
 
     def weights(self) -> ServedWeights:
         """Served weights, in memory of their own."""
-        return ServedWeights.of({n: t.clone() for n, t in weights_of(self.learner.state).items()})
+        return ServedWeights.of({n: t.clone() for n, t in weights_of(self.served.state).items()})
 
     def digest(self) -> str:
         return StateDigest(self.weights()).digest
@@ -204,7 +220,7 @@ class OnlineRun:
         """A version of the weights as they are: its directory and digest."""
         path = self.folder / name
         path.mkdir()
-        learner = self.learner
+        learner = self.served
         file = VersionFile(
             features=learner.spec,
             model=learner.config.model,
@@ -217,11 +233,11 @@ class OnlineRun:
 
 @pytest.fixture
 def online_run(make_history: Callable[..., History], tmp_path: Path) -> Callable[..., OnlineRun]:
-    """online_run(windows, seed=0) -> a learner of so many windows of 24 requests."""
+    """online_run(windows, seed=0, average_steps=1) -> a learner, so many windows of 24 requests."""
 
-    def make(windows: int, seed: int = 0) -> OnlineRun:
+    def make(windows: int, seed: int = 0, average_steps: int = 1) -> OnlineRun:
         folder = tmp_path / f"run-{seed}"
         folder.mkdir()
-        return OnlineRun(make_history(24 * windows), folder, 24, seed)
+        return OnlineRun(make_history(24 * windows), folder, 24, seed, average_steps)
 
     return make

@@ -134,6 +134,7 @@ def _options(config: TrainConfig) -> str:
         f"across users {pairs.cross_user:g}, the same for L_DPO {pairs.cross_user_alignment:g}",
         "learning rates": f"{config.optim.learning_rate:g}, rows "
         f"{config.optim.rows_learning_rate:g}",
+        "dense weights": f"mean of about the last {config.published.average_steps} steps",
     }
     rows = [f"| {name} | {value} |" for name, value in options.items()]
     return "\n".join(["## Options\n", "| option | value |", "|---|---|", *rows, ""])

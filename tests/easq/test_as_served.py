@@ -7,7 +7,7 @@ from easq.state_digest import ServedWeights, StateDigest
 
 
 def test_each_seq_gives_the_weights_that_the_trainer_had(online_run):
-    run = online_run(4)
+    run = online_run(4, average_steps=8)
     first, digests = run.save("v1")[0], {-1: run.digest()}
     for window in range(4):
         if window == 2:

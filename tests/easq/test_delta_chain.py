@@ -54,8 +54,9 @@ def assert_equal(one: ServedWeights, other: ServedWeights) -> None:
         assert all(torch.equal(mine[n], theirs[n]) for n in mine)
 
 
-def test_deltas_lead_to_the_trainers_weights_bit_for_bit(online_run):
-    run = online_run(5)
+@pytest.mark.parametrize("average_steps", [1, 8])
+def test_deltas_lead_to_the_served_weights_bit_for_bit(online_run, average_steps):
+    run = online_run(5, average_steps=average_steps)
     follower = Follower(run)
     for window in range(5):
         offset = run.learn()
@@ -177,11 +178,11 @@ def test_a_state_with_one_wrong_row_takes_no_delta(online_run):
 def restarted(run, tmp_path, changed: bool):
     """The trainer learns three windows, dies, and starts again from after the first."""
     run.learn()
-    run.learner.save(tmp_path)
+    run.checkpoint(tmp_path)
     full = Follower(run)
     run.learn()
     run.learn()
-    run.learner.restore(tmp_path)
+    run.restore(tmp_path)
     if changed:
         run.learner.state.main.param_groups[0]["lr"] *= 2
     run.start(2)
@@ -190,7 +191,7 @@ def restarted(run, tmp_path, changed: bool):
 
 
 def test_a_trainer_that_starts_again_goes_on_where_replicas_are(online_run, tmp_path):
-    run = online_run(5)
+    run = online_run(5, average_steps=8)
     follower = restarted(run, tmp_path, changed=False)
     follower.take_all(run.log)
     assert follower.chain.place.window == 3

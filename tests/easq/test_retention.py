@@ -58,7 +58,7 @@ def test_deltas_of_another_run_go_by_time(run):
 def test_after_a_trainer_that_went_back_the_way_from_the_checkpoint_is_whole(
     run, tmp_path: Path, window: int
 ):
-    run.learner.restore(_checkpoint_at(run, 4, tmp_path))
+    run.restore(_checkpoint_at(run, 4, tmp_path))
     run.start(2)
     while run.learner.next_window < 6:
         run.learn()

@@ -211,11 +211,11 @@ def test_a_body_that_cannot_be_read_stops_nothing(loop):
 def test_a_trainer_that_starts_again_and_learns_otherwise_is_followed(loop, tmp_path):
     loop.refresh(1)
     loop.run.learn()
-    loop.run.learner.save(tmp_path)
+    loop.run.checkpoint(tmp_path)
     loop.run.learn()
     loop.run.learn()
     loop.follower.look()
-    loop.run.learner.restore(tmp_path)
+    loop.run.restore(tmp_path)
     loop.run.learner.state.main.param_groups[0]["lr"] *= 2
     loop.run.start(2)
     loop.run.learn()

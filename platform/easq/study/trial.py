@@ -30,7 +30,7 @@ from easq.study.user_sums import UserSums
 from easq.train.config import TrainConfig, parse_config, put
 
 RESULT, SUMS = "result.json", "sums.npz"
-APART = {"run", "data", "workers", "checkpoint", "stream", "tracking"}
+APART = {"run", "data", "workers", "checkpoint", "published", "stream", "tracking"}
 """Sections that do not decide what one process learns; window and seed are named beside them."""
 
 

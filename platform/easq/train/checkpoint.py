@@ -17,6 +17,8 @@ from easq.answer_memory import AnswerMemory
 from easq.train.position import FORMAT, Position
 from easq.train.step import State
 
+OPTIMISERS = "optimisers.safetensors"
+
 
 class Contents(NamedTuple):
     """Everything that the next step depends on."""
@@ -59,7 +61,7 @@ def _copied(tensors: dict[str, Tensor], buffers: dict[str, Tensor]) -> dict[str,
 def write_checkpoint(directory: Path, contents: Contents) -> None:
     """Write it into an empty directory; state.json comes last."""
     save_file(_contiguous(contents.weights), directory / "weights.safetensors")
-    save_file(_contiguous(contents.optimisers), directory / "optimisers.safetensors")
+    save_file(_contiguous(contents.optimisers), directory / OPTIMISERS)
     if (table := contents.memory.to_table()) is not None:
         with pa.OSFile(str(directory / "memory.arrow"), "wb") as sink:
             with pa.ipc.new_file(sink, table.schema) as writer:
@@ -79,7 +81,7 @@ def load_checkpoint(
             "Choose a new run.name."
         )
     _copy_into(weights_of(state), load_file(directory / "weights.safetensors"))
-    optimisers = load_file(directory / "optimisers.safetensors")
+    optimisers = load_file(directory / OPTIMISERS)
     _load_optimisers(state, optimisers)
     for width, rows in seen.items():
         rows.copy_(optimisers[f"seen.{width}"])

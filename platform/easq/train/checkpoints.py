@@ -15,7 +15,6 @@ from easq.train.checkpoint import Contents, copied, write_checkpoint
 from easq.train.collective import rank
 from easq.train.durable import put_folder
 from easq.train.latest import Latest, write_latest
-from easq.train.learner import Learner
 from easq.train.position import Position
 from easq.train.run_folder import Claim, check_claim
 
@@ -41,15 +40,14 @@ class Checkpoints:
         self._buffers: Contents | None = None
         self._begun: _Begun | None = None
 
-    def begin(self, learner: Learner, afterwards: Callable[[], None] = lambda: None) -> None:
+    def begin(self, contents: Contents, afterwards: Callable[[], None] = lambda: None) -> None:
         """Write what has been learnt until now. All workers call it.
 
         Args:
             afterwards: follows in the writer's thread.
         """
         self.settle()
-        contents = learner.contents()
-        path = checkpoint_path(self.folder, learner.next_window)
+        path = checkpoint_path(self.folder, contents.position.next_window)
         writing = None
         if rank() == 0:
             self._buffers = copied(contents, self._buffers)

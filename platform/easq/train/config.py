@@ -129,6 +129,14 @@ class StreamSection(Section):
         return -(-self.pass_windows // self.checkpoint_windows) * self.checkpoint_windows
 
 
+class PublishedSection(Section):
+    """What of a training is served; it may be changed for a run that has begun."""
+
+    average_steps: int = Field(default=1, ge=1)
+    """Served are dense weights averaged over about so many of the last steps, which swing less
+    from version to version, and show bad teaching later; rows are as new as ever. 1: the newest."""
+
+
 class TrackingSection(Section):
     uri: str
     """MLflow tracking server or database; a relative SQLite path is made absolute."""
@@ -154,6 +162,7 @@ class TrainConfig(Section):
     classic_dpo: ClassicDpoConfig = ClassicDpoConfig()
     workers: WorkersSection = WorkersSection()
     checkpoint: CheckpointSection = CheckpointSection()
+    published: PublishedSection = PublishedSection()
     stream: StreamSection | None = None
     tracking: TrackingSection | None = None
 

@@ -27,6 +27,7 @@ from easq.train.latest import write_latest
 from easq.train.learner import Learner, WindowScores
 from easq.train.lines import thin
 from easq.train.position import Position, newest_checkpoint
+from easq.train.published import Published
 from easq.train.run_folder import (
     SCORES,
     WINDOWS,
@@ -51,7 +52,7 @@ class Work:
     ) -> None:
         self.own, self.config, self.folder = own, own.config, run_folder(own.config)
         check_claim(self.folder, own)
-        self.learner = _resumed(self.config, device)
+        self.learner, self.published = _resumed(self.config, device)
         self.attempts = Attempts(self.folder) if rank() == 0 else None
         self.announcer: Announcer | None = None
         self.checkpoints = Checkpoints(self.folder, own, report)
@@ -91,12 +92,14 @@ class Work:
             self.attempts.begin(share.window)
         if self.announcer is None and share.of_log and rank() == 0:
             self.announcer = self._announcer()
-        scores = self.learner.score(share)
+        scores = self.published.of(self.learner).score(share)
         losses = self.learner.learn(share)
+        self.published.follow(self.learner)
         if self.attempts is not None:
             self.attempts.learnt(share.window)
         if self.announcer is not None:
-            self.announcer.announce(self.learner, self.learner.position.offsets)
+            served = self.published.of(self.learner)
+            self.announcer.announce(served, served.position.offsets)
         record = _place(self.learner, share, since, arrived) | scores.metrics | losses
         if is_due(share, self.config):
             record["rows/collision_share"] = self.learner.collision_share()
@@ -107,7 +110,8 @@ class Work:
         assert self.config.stream is not None
         stream = self.config.stream
         log = open_log(stream.models or stream.log)
-        return Announcer(log, self.config.run.name, self.own.incarnation, self.learner)
+        served = self.published.of(self.learner)
+        return Announcer(log, self.config.run.name, self.own.incarnation, served)
 
     def checkpoint(self) -> None:
         """A checkpoint of what has been learnt, unless it has one; returns once it is complete."""
@@ -116,7 +120,7 @@ class Work:
 
     def _begin_checkpoint(self) -> None:
         if self.saved != self.learner.next_window:
-            self.checkpoints.begin(self.learner, self._trim)
+            self.checkpoints.begin(self.published.contents(self.learner), self._trim)
             self.saved = self.learner.next_window
 
     def _trim(self) -> None:
@@ -139,19 +143,20 @@ def _in_turn(
             yield share, draining
 
 
-def _resumed(config: TrainConfig, device: torch.device) -> Learner:
+def _resumed(config: TrainConfig, device: torch.device) -> tuple[Learner, Published]:
     torch.set_num_threads(config.workers.threads)
     spec = History.open(config.data.history).description.features
     learner = Learner(config, spec, device)
+    published = Published(learner)
     folder = run_folder(config)
     if (checkpoint := newest_checkpoint(folder)) is not None:
-        learner.restore(checkpoint)
+        published.restore(checkpoint, learner)
         if rank() == 0:
             write_latest(folder, latest_of(learner.position, checkpoint))
             forget_unreported(folder, config.checkpoint.keep)
     if rank() == 0:
         forget_windows_from(folder, learner.next_window)
-    return learner
+    return learner, published
 
 
 def _place(learner: Learner, share: WindowShare, since: float, arrived: float) -> dict[str, Any]:

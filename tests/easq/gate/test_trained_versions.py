@@ -23,18 +23,22 @@ from easq.simulate.generate import write_simulation
 from easq.simulate.simulation import SimulationConfig
 from easq.simulate.traffic import TrafficConfig
 from easq.simulate.world import WorldConfig
-from easq.train.checkpoint import weights_of
-from easq.train.config import TrainConfig, parse_config
+from easq.train.checkpoint import weights_of, write_checkpoint
+from easq.train.config import TrainConfig, load_config, parse_config
 from easq.train.learner import Learner
+from easq.train.published import Published
 from easq.train.share import share_of
 
+LOOP = Path(__file__).parents[3] / "infra/config/loop.toml"
 LEARNT, MORE, EXAMINED = 10_000, 2_500, 5_000
 """Requests that the champion has learnt, that versions after it may learn, and of the exam."""
 TAUGHT, WINDOW = 1_200, 500
+AVERAGE_STEPS = load_config(LOOP).published.average_steps
+"""As `easq up` has it."""
 
 
 class Trained(NamedTuple):
-    """A version's learner with the samples that it is judged on, encoded once."""
+    """A version's training with the samples that it is judged on, encoded once."""
 
     checkpoint: Path
     config: TrainConfig
@@ -44,19 +48,25 @@ class Trained(NamedTuple):
     inputs: tuple[list[Inputs], list[Inputs]]
     standing: Scored
 
-    def learner(self) -> Learner:
-        """The champion as it was saved."""
+    def training(self) -> tuple[Learner, Published]:
+        """The champion's, as it was saved."""
         learner = Learner(self.config, self.spec, torch.device("cpu"))
-        learner.restore(self.checkpoint)
-        return learner
+        published = Published(learner)
+        published.restore(self.checkpoint, learner)
+        return learner, published
+
+    def served(self) -> Learner:
+        """The champion."""
+        learner, published = self.training()
+        return published.of(learner)
 
     def after(self, teach: Callable[[pa.Table], pa.Table], seed: int) -> Learner:
-        """A learner that goes on from this version with some of the new samples."""
-        learner = self.learner()
+        """What is served of a training that goes on from the champion with new samples."""
+        learner, published = self.training()
         rng = np.random.default_rng(seed)
         chosen = np.sort(rng.choice(self.more.num_rows, TAUGHT, replace=False))
-        learn(learner, teach(self.more.take(pa.array(chosen)).combine_chunks()))
-        return learner
+        learn(learner, published, teach(self.more.take(pa.array(chosen)).combine_chunks()))
+        return published.of(learner)
 
     def judge(self, learner: Learner) -> Verdict:
         candidate = scored(learner, 2, self.inputs)
@@ -76,13 +86,14 @@ def scores(learner: Learner, parts: list[Inputs]) -> np.ndarray:
     return np.concatenate([ranker.serve(tables.tokens(x), x.slots).numpy() for x in parts])
 
 
-def learn(learner: Learner, rows: pa.Table) -> None:
+def learn(learner: Learner, published: Published, rows: pa.Table) -> None:
     for start in range(0, rows.num_rows, WINDOW):
         part = rows.slice(start, WINDOW)
         window = Window(
             index=learner.next_window, day="", file="", start=start, end=start + part.num_rows
         )
         learner.learn(share_of(part, window, 1, 0, 1))
+        published.follow(learner)
 
 
 @pytest.fixture(scope="module")
@@ -105,17 +116,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory, seed: int, world: WorldCon
         "data": {"history": str(history.root)},
         "model": {"width": 32, "heads": 2},
         "optim": {"batch": 64, "learning_rate": 3e-4},
+        "published": {"average_steps": AVERAGE_STEPS},
     }
-    spec = history.description.features
     config = parse_config(tree, "test")
     spec = history.description.features
     learner = Learner(config, spec, torch.device("cpu"))
-    learn(learner, samples.slice(0, LEARNT))
-    learner.save(checkpoint := tmp_path_factory.mktemp("champion"))
+    published = Published(learner)
+    learn(learner, published, samples.slice(0, LEARNT))
+    write_checkpoint(checkpoint := tmp_path_factory.mktemp("c"), published.contents(learner))
     newest, answered = samples.slice(LEARNT + MORE), last_answered(samples, 500)
     exam = Exam(flatten(newest), flatten(answered))
     inputs = encoded(spec, newest), encoded(spec, answered)
-    standing = scored(learner, 1, inputs)
+    standing = scored(published.of(learner), 1, inputs)
     return Trained(checkpoint, config, spec, samples.slice(LEARNT, MORE), exam, inputs, standing)
 
 
@@ -188,8 +200,8 @@ def bad_versions(champion: Trained, number: int) -> Iterator[tuple[str, Learner]
     for seed in range(number):
         yield "shuffled labels", champion.after(shuffled(seed), seed)
         yield "flipped answers", champion.after(flipped, seed)
-        yield "NaN rows", with_nan_rows(champion.learner(), seed)
-        yield "exploded norms", exploded(champion.learner(), seed)
+        yield "NaN rows", with_nan_rows(champion.served(), seed)
+        yield "exploded norms", exploded(champion.served(), seed)
 
 
 def good_versions(champion: Trained, number: int) -> Iterator[tuple[str, Learner]]:

@@ -45,6 +45,7 @@ def config(make_history, tmp_path: Path, address: str) -> TrainConfig:
         "run": {"name": "run", "storage": str(tmp_path)},
         "data": {"history": str(make_history(40).root), "window": 20},
         "model": {"width": 16, "heads": 2},
+        "published": {"average_steps": 8},
         "stream": {"log": address},
     }
     return parse_config(tree, "test")
@@ -95,4 +96,4 @@ def arriving(config: TrainConfig) -> list[WindowShare]:
 
 
 def weights(trainer: Work) -> dict[str, torch.Tensor]:
-    return weights_of(trainer.learner.state)
+    return weights_of(trainer.published.of(trainer.learner).state)

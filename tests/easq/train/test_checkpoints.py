@@ -70,7 +70,7 @@ def test_a_checkpoint_is_of_its_window_though_steps_go_on(run, tmp_path):
         expected[window] = tmp_path / f"expected-{window}"
         expected[window].mkdir()
         run.learner.save(expected[window])
-        checkpoints.begin(run.learner)
+        checkpoints.begin(run.learner.contents())
         run.learn()
         may_go_on.set()
     assert told == [1], "a checkpoint is reported when the next one is due"
@@ -89,7 +89,7 @@ def test_a_run_that_was_taken_over_hears_of_it_at_the_next_window(run):
     run.learn()
     newer = json.loads((run.folder / "run.json").read_text()) | {"token": "of another start"}
     (run.folder / "run.json").write_text(json.dumps(newer))
-    checkpoints.begin(run.learner)
+    checkpoints.begin(run.learner.contents())
     checkpoints._writer.submit(lambda: None).result(timeout=120)  # it follows the writing
     with pytest.raises(SupersededError, match="taken over"):
         checkpoints.check()
@@ -102,7 +102,7 @@ def test_what_failed_starts_have_left_goes_but_for_the_newest(run):
     checkpoints = Checkpoints(run.folder, run.own, lambda _, at: None)
     for _ in range(WINDOWS):
         run.learn()
-        checkpoints.begin(run.learner)
+        checkpoints.begin(run.learner.contents())
     checkpoints.settle()
     forget_unreported(run.folder, keep=2)
     assert kept_windows(run.folder) == [3, 4, 5]

@@ -34,8 +34,9 @@ def trained(history_at, tmp_path_factory) -> dict[int, Path]:
 
 
 @pytest.mark.parametrize("world", [2, 4])
-def test_several_workers_give_the_weights_of_one_in_float64(trained, world):
-    one, many = (load_file(trained[w] / "weights.safetensors") for w in (1, world))
+@pytest.mark.parametrize("weights", ["weights", "served"])
+def test_several_workers_give_the_weights_of_one_in_float64(trained, world, weights):
+    one, many = (load_file(trained[w] / f"{weights}.safetensors") for w in (1, world))
     for name, weight in one.items():
         torch.testing.assert_close(many[name], weight, rtol=0, atol=1e-9)
 

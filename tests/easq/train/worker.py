@@ -9,10 +9,13 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from safetensors.torch import save_file
 
 from easq.history import History
+from easq.train.checkpoint import weights_of
 from easq.train.config import parse_config
 from easq.train.learner import Learner
+from easq.train.published import Published
 from easq.train.share import share_of
 
 
@@ -28,20 +31,25 @@ def main(
             "model": {"width": 32},
             "optim": {"batch": 16},
             "pairs": {"cross_user_alignment": 0.2},
+            "published": {"average_steps": 8},
         },
         "test",
     )
     if world > 1:
         dist.init_process_group("gloo", f"file://{store}", rank=rank, world_size=world)
     learner = Learner(config, data.description.features, torch.device("cpu"), getattr(torch, dtype))
+    published = Published(learner)
     windows, reports = data.windows(window), []
     for w in windows:
         share = share_of(data.read(w), w, len(windows), rank, world)
         report = learner.score(share).metrics
         reports.append(report | learner.learn(share) | {"collisions": learner.collision_share()})
+        published.follow(learner)
     Path(out).mkdir(parents=True, exist_ok=True)
     learner.save(Path(out))
     if rank == 0:
+        served = weights_of(published.of(learner).state)
+        save_file(served, Path(out) / "served.safetensors")
         (Path(out) / "reports.json").write_text(json.dumps(reports))
     if world > 1:
         dist.barrier()  # nobody leaves while another still needs it
