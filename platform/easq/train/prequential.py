@@ -3,8 +3,17 @@
 import numpy as np
 import torch
 
-from easq.evaluate import Answered, Sums, answered, behaviour_sums, satisfaction_sums
+from easq.evaluate import (
+    Answered,
+    Sums,
+    answered,
+    behaviour_lists,
+    behaviour_sums,
+    satisfaction_sums,
+)
+from easq.metrics import ndcg
 from easq.samples import BehaviourOrder, Flat
+from easq.train.budget import Measured
 from easq.train.collective import all_rows, all_sum
 
 SATISFACTION_PATH = "satisfaction_path"
@@ -27,6 +36,15 @@ def prequential_metrics(
         answers = _everybodys(answered(flat, satisfaction), device)
         metrics |= satisfaction_sums(answers, SATISFACTION_PATH).as_dict()
     return metrics
+
+
+def measured_loss(
+    flat: Flat, served: np.ndarray, twin: np.ndarray, order: BehaviourOrder, device: torch.device
+) -> Measured:
+    """Behaviour NDCG@5 of two scores [N] each, the same numbers on all workers."""
+    lists = [ndcg(behaviour_lists(flat, scores, order), 5).values for scores in (served, twin)]
+    sums = [*(values.sum() for values in lists), float(len(lists[0]))]
+    return Measured(*all_sum(torch.tensor(sums, dtype=torch.float64, device=device)).tolist())
 
 
 def _everybodys(answers: Answered, device: torch.device) -> Answered:

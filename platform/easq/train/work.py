@@ -92,7 +92,7 @@ class Work:
         if self.announcer is None and share.of_log and rank() == 0:
             self.announcer = self._announcer()
         scores = self.learner.score(share)
-        losses = self.learner.learn(share)
+        losses = self.learner.learn(share, scores.loss)
         if self.attempts is not None:
             self.attempts.learnt(share.window)
         if self.announcer is not None:
