@@ -22,14 +22,9 @@ def budget(
 ) -> None:
     """Hold behaviour's loss at 1 % and at 3 % while simulated viewers change; measure it.
 
-    A training configuration gets the budget so:
-
-    [loss]
-    alignment = 0.0
-    offset = 0.1                   # gamma's first value
-
-    [budget]
-    behaviour_loss_percent = 1.0   # gamma moves online until so much is lost
+    A training run keeps a budget with loss.alignment = 0, loss.offset = 0.1 (gamma's first value)
+    and budget.behaviour_loss_percent = 1: gamma moves online until so much of behaviour NDCG@5 is
+    lost.
 
     Each run is set against a twin that learns the same windows, from the same first weights,
     without alignment. Trials that are done are not done again.

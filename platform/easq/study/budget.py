@@ -34,7 +34,8 @@ class BudgetPlan(BaseModel):
     simulation: SimulationConfig = SimulationConfig(traffic=TrafficConfig(requests=96_000, days=12))
     warm_days: int = 3
     """Not judged: behaviour itself is still being learnt, and gamma sought."""
-    drift_day: int = 7
+    drift_day: int = 6
+    """Counted from 0."""
     targets: tuple[float, ...] = TARGETS
     steering: dict[str, Any] = {}
     """Fields of BudgetConfig beside the target."""
@@ -75,7 +76,7 @@ PRESETS: dict[Preset, BudgetPlan] = {
         worlds=(0, 1, 2),
         seeds=(0, 1),
         simulation=SimulationConfig(
-            traffic=TrafficConfig(requests=6_000_000, days=12), questionnaire="paper"
+            traffic=TrafficConfig(requests=6_000_000, days=10), questionnaire="paper"
         ),
     ),
 }

@@ -1,11 +1,10 @@
-"""A budget of behaviour: gamma of `loss.offset` moves online until it costs what may be lost.
+"""A budget of behaviour: gamma of `loss.offset` moves online to where it costs what may be lost.
 
 The constrained optimum "most satisfaction, while behaviour NDCG@5 loses at most b %" instead of a
-weight tuned by hand. What is lost is measured on each window before it is learnt, against the
-twin y-hat - gamma s-hat: what the same weights say of behaviour alone. The weight moves by dual
-ascent on that constraint, in log gamma and on the relative error, so that one setting serves
-every budget: integral control, as in Stooke et al., Responsive Safety in Reinforcement Learning
-by PID Lagrangian Methods (2020), without its other two terms.
+weight tuned by hand. With an offset y-hat = twin + gamma s-hat, where the twin is what the same
+weights say of behaviour alone. So each window tells, before it is learnt, what *any* gamma would
+cost: the NDCG@5 of twin + gamma s-hat against the twin's. Averaged over the last requests, that
+curve is read where it crosses the budget, and gamma goes there no faster than y-hat can follow.
 
 Without torch: positions hold its state.
 """
@@ -13,68 +12,77 @@ Without torch: positions hold its state.
 import math
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-SMOOTHED = 0.125
-"""Memory of the measured loss, as a share of `BudgetConfig.requests`: short beside the time in
-which gamma follows, or the two would swing."""
-FASTEST = 1.0
-"""Bound on the relative error: gamma changes at most e-fold in `BudgetConfig.requests`."""
+GAMMAS = tuple(0.01 * 1.3**k for k in range(21))
+"""Where the curve is measured, .01 to 1.9; gamma stays in between. Between two, a curve that
+rises as gamma^1.6 lies 2 % under the line."""
+PACE = 0.5
+"""Gamma changes at most e-fold in `BudgetConfig.requests` / PACE: faster, y-hat would lag behind
+and the twin be taken for what it is not."""
 
 
 class BudgetConfig(BaseModel):
-    """How much behaviour may be lost for satisfaction, and how fast gamma follows."""
+    """How much behaviour may be lost for satisfaction."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     behaviour_loss_percent: float = Field(gt=0, lt=100)
     """b: of behaviour NDCG@5, against the twin without alignment."""
-    requests: int = Field(default=16_384, ge=1)
-    """In so many requests gamma falls to a half and less where twice the budget is lost. Longer:
-    less noise; shorter: sooner back after a drift."""
-    least: float = Field(default=0.001, gt=0)
-    most: float = Field(default=3.0, gt=0)
-    """Bounds of gamma; it waits there, and turns as soon as the error does."""
-
-    @model_validator(mode="after")
-    def _bounds_in_order(self) -> "BudgetConfig":
-        if self.least >= self.most:
-            raise ValueError(f"least ({self.least}) must lie under most ({self.most})")
-        return self
+    requests: int = Field(default=4096, ge=1)
+    """Memory of the curve, as its time constant. Longer: less noise; shorter: sooner back after a
+    drift."""
 
 
 class Measured(NamedTuple):
-    """Behaviour NDCG@5 of a window, summed over all workers' lists."""
+    """Behaviour NDCG@5 of a window, summed over all workers' requests."""
 
+    requests: float  # with any behaviour to rank
     served: float  # of y-hat
-    twin: float  # of y-hat without alignment
-    lists: float
+    twin: float
+    mixed: tuple[float, ...]  # of twin + gamma s-hat, for each of GAMMAS
 
 
 class BudgetState(BaseModel):
-    """Gamma, and the sums that the smoothed loss is a ratio of."""
+    """Gamma, and the sums of Measured as they fade."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     gamma: float
     served: float = 0.0
     twin: float = 0.0
+    mixed: tuple[float, ...] = (0.0,) * len(GAMMAS)
 
     @property
     def behaviour_loss_percent(self) -> float:
-        """Smoothed; 0 before anything was measured."""
+        """Of the served score, lately; 0 before anything was measured."""
         return 100 * (1 - self.served / self.twin) if self.twin else 0.0
 
 
 def steered(state: BudgetState, measured: Measured, config: BudgetConfig) -> BudgetState:
-    """The state once a window was measured. A window without lists changes nothing."""
-    kept = math.exp(-measured.lists / (SMOOTHED * config.requests))
-    served = kept * state.served + measured.served
-    twin = kept * state.twin + measured.twin
-    smoothed = state.model_copy(update={"served": served, "twin": twin})
-    if not twin:
-        return smoothed
-    error = 1 - smoothed.behaviour_loss_percent / config.behaviour_loss_percent
-    step = max(-FASTEST, min(error, FASTEST)) * measured.lists / config.requests
-    gamma = min(max(state.gamma * math.exp(step), config.least), config.most)
-    return smoothed.model_copy(update={"gamma": gamma})
+    """The state once a window was measured. A window without behaviour changes nothing."""
+    if not measured.requests:
+        return state
+    age = measured.requests / config.requests
+    kept = math.exp(-age)
+    seen = BudgetState(
+        gamma=state.gamma,
+        served=kept * state.served + measured.served,
+        twin=kept * state.twin + measured.twin,
+        mixed=tuple(kept * old + new for old, new in zip(state.mixed, measured.mixed, strict=True)),
+    )
+    wanted = math.log(allowed(seen, config.behaviour_loss_percent) / state.gamma)
+    step = max(-PACE * age, min(wanted, PACE * age))
+    return seen.model_copy(update={"gamma": state.gamma * math.exp(step)})
+
+
+def allowed(state: BudgetState, percent: float) -> float:
+    """The gamma where the measured curve first crosses `percent`; an end of GAMMAS if none does."""
+    lost = [100 * (1 - mixed / state.twin) if state.twin else 0.0 for mixed in state.mixed]
+    above = next((k for k, loss in enumerate(lost) if loss > percent), None)
+    if above is None:
+        return GAMMAS[-1]
+    if above == 0:
+        return GAMMAS[0]
+    share = (percent - lost[above - 1]) / (lost[above] - lost[above - 1])
+    return GAMMAS[above - 1] * (GAMMAS[above] / GAMMAS[above - 1]) ** share

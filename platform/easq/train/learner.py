@@ -86,8 +86,7 @@ class Learner:
     ) -> Measured | None:
         if (budget := self.position.budget) is None or satisfaction is None:
             return None
-        twin = main - budget.gamma * satisfaction
-        return measured_loss(flat, main, twin, self.config.order, self.device)
+        return measured_loss(flat, main, satisfaction, budget.gamma, self.config.order, self.device)
 
     @torch.inference_mode()
     def _score(self, rows: pa.Table) -> tuple[np.ndarray, np.ndarray | None]:

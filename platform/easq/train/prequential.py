@@ -13,7 +13,7 @@ from easq.evaluate import (
 )
 from easq.metrics import ndcg
 from easq.samples import BehaviourOrder, Flat
-from easq.train.budget import Measured
+from easq.train.budget import GAMMAS, Measured
 from easq.train.collective import all_rows, all_sum
 
 SATISFACTION_PATH = "satisfaction_path"
@@ -39,12 +39,20 @@ def prequential_metrics(
 
 
 def measured_loss(
-    flat: Flat, served: np.ndarray, twin: np.ndarray, order: BehaviourOrder, device: torch.device
+    flat: Flat,
+    main: np.ndarray,
+    satisfaction: np.ndarray,
+    gamma: float,
+    order: BehaviourOrder,
+    device: torch.device,
 ) -> Measured:
-    """Behaviour NDCG@5 of two scores [N] each, the same numbers on all workers."""
-    lists = [ndcg(behaviour_lists(flat, scores, order), 5).values for scores in (served, twin)]
-    sums = [*(values.sum() for values in lists), float(len(lists[0]))]
-    return Measured(*all_sum(torch.tensor(sums, dtype=torch.float64, device=device)).tolist())
+    """What behaviour loses by this gamma and by others, the same numbers on all workers."""
+    twin = main - gamma * satisfaction
+    compared = [main, twin, *(twin + other * satisfaction for other in GAMMAS)]
+    lists = [ndcg(behaviour_lists(flat, scores, order), 5).values for scores in compared]
+    sums = torch.tensor([len(lists[0]), *(v.sum() for v in lists)], dtype=torch.float64)
+    requests, served, alone, *mixed = all_sum(sums.to(device)).tolist()
+    return Measured(requests, served, alone, tuple(mixed))
 
 
 def _everybodys(answers: Answered, device: torch.device) -> Answered:
