@@ -1,6 +1,7 @@
 """The page of the alignment budget."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -32,7 +33,7 @@ def findings(judged: Judged, plan: BudgetPlan, floor: float | None) -> Findings:
             f"the table.{between}"
         ),
         _days(judged, plan),
-        _gammas(judged),
+        _gammas(judged, plan),
     ]
     return Findings(
         "The alignment budget",
@@ -66,7 +67,7 @@ def origin(plan: BudgetPlan) -> Origin:
     return Origin(facts, {"plan": plan.model_dump(mode="json")}, [SIMULATED])
 
 
-def _json(of_drift: Mapping[float, Held]) -> dict[float, dict[str, object]]:
+def _json(of_drift: Mapping[float, Held]) -> dict[float, dict[str, Any]]:
     return {
         percent: held._asdict()
         | {"runs": [{k: v.tolist() for k, v in run._asdict().items()} for run in held.runs]}
@@ -119,7 +120,7 @@ def _days(judged: Judged, plan: BudgetPlan) -> str:
     return table(head, rows, "Behaviour lost in % from the day of the change on, mean of all runs.")
 
 
-def _gammas(judged: Judged) -> str:
+def _gammas(judged: Judged, plan: BudgetPlan) -> str:
     rows = []
     for title, percent, held in _rows(judged):
         gamma, seen, lost = (
@@ -136,7 +137,8 @@ def _gammas(judged: Judged) -> str:
                 ),
             ]
         )
-    head = ["what changes", "budget, %", *(f"day {day + 1}" for day in range(len(gamma)))]
+    days = range(plan.simulation.traffic.days)
+    head = ["what changes", "budget, %", *(f"day {day + 1}" for day in days)]
     return table(head, rows, "Gamma, and loss in % [as the run saw it / against the real twin].")
 
 
