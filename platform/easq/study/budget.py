@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+from scipy.stats import norm
 
 from easq.simulate.simulation import SimulationConfig
 from easq.simulate.traffic import TrafficConfig
@@ -70,8 +71,12 @@ class BudgetPlan(BaseModel):
 
 
 PRESETS: dict[Preset, BudgetPlan] = {
-    "quick": BudgetPlan(worlds=(0,), seeds=(0, 1), drifts=("steady", "clickbait")),
-    "evidence": BudgetPlan(worlds=(0, 1, 2), seeds=(0, 1)),
+    "quick": BudgetPlan(worlds=(0,), seeds=(0, 1, 2), drifts=("clickbait",)),
+    "evidence": BudgetPlan(
+        worlds=(0, 1, 2),
+        seeds=(0, 1),
+        simulation=SimulationConfig(traffic=TrafficConfig(requests=240_000, days=10)),
+    ),
     "paper": BudgetPlan(
         worlds=(0, 1, 2),
         seeds=(0, 1),
@@ -99,6 +104,7 @@ class Held(NamedTuple):
     mean: float  # loss over judged days and runs
     of_runs: list[float]  # loss over the judged days of each
     days_within: float  # share of judged days and runs within the tolerance
+    days_expected: float  # that share, were the loss the budget and only its measurement noisy
     runs_within: float  # share of runs whose judged days together are
     noise: float  # standard error of a day's measurement, mean
     drift_days: list[float]  # loss on the first days after the drift, mean of runs
@@ -135,14 +141,16 @@ def _held(plan: BudgetPlan, drift: str, percent: float, out: Path) -> Held:
             )
             runs.append(_run(seen, twin))
     judged = np.stack([run.lost[plan.warm_days :] for run in runs])
+    error = np.stack([run.error[plan.warm_days :] for run in runs])
     of_runs = judged.mean(1)
     return Held(
         runs,
         float(judged.mean()),
         of_runs.tolist(),
         float((np.abs(judged - percent) <= TOLERANCE).mean()),
+        float((1 - 2 * norm.sf(TOLERANCE / error)).mean()),
         float((np.abs(of_runs - percent) <= TOLERANCE).mean()),
-        float(np.mean([run.error[plan.warm_days :] for run in runs])),
+        float(error.mean()),
         judged[:, plan.drift_day - plan.warm_days :].mean(0).tolist(),
         float(np.mean([run.gained[plan.warm_days :] for run in runs])),
     )

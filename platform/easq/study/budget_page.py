@@ -30,7 +30,8 @@ def findings(judged: Judged, plan: BudgetPlan, floor: float | None) -> Findings:
         _held(judged),
         text(
             "A day's loss is itself measured with an error: its standard error over requests is in "
-            f"the table.{between}"
+            "the table, and in brackets how many days that error alone would leave within the "
+            f"tolerance.{between}"
         ),
         _days(judged, plan),
         _gammas(judged, plan),
@@ -91,7 +92,7 @@ def _held(judged: Judged) -> str:
             f"{held.mean:.2f}",
             f"{min(held.of_runs):.2f} to {max(held.of_runs):.2f}",
             f"{held.runs_within:.0%}",
-            f"{held.days_within:.0%}",
+            f"{held.days_within:.0%} ({held.days_expected:.0%})",
             f"{held.noise:.2f}",
             f"{held.gained:+.4f}",
         ]

@@ -31,7 +31,10 @@ DRIFTS: dict[str, Drift] = {
         "tastes turn at once by 0.9 rad, then by 0.25 rad a day",
         {"world": {"drift_per_day": 0.25}},
     ),
-    "clickbait": Drift("clickbait attracts half as much again", {"behaviour": {"clickbait": 4.2}}),
+    "clickbait": Drift(
+        "clickbait attracts half as much again, and disappoints twice as much",
+        {"behaviour": {"clickbait": 4.2}, "world": {"clickbait": 4.8}},
+    ),
     "answers": Drift("one answer is given where 340 were", {"questionnaire": "paper"}),
 }
 """All with tastes that turn from the first day on."""
