@@ -11,6 +11,7 @@ from rich.console import Console
 from jobs.ab import ab
 from jobs.ablate import ablate
 from jobs.beyond import beyond
+from jobs.budget import budget
 from jobs.calibrate import calibration
 from jobs.compare import compare
 from jobs.convergent import convergent
@@ -46,6 +47,7 @@ COMMANDS.command()(demo)
 COMMANDS.command()(paper)
 COMMANDS.command()(compare)
 COMMANDS.command()(beyond)
+COMMANDS.command()(budget)
 COMMANDS.command()(ablate)
 COMMANDS.command()(sweep)
 COMMANDS.command()(convergent)

@@ -36,10 +36,10 @@ DECIDES = (
 
 
 @cache
-def code_version() -> str:
-    """Changes with any statement of the files above; not with comments and layout."""
+def code_version(decides: tuple[str, ...] = DECIDES) -> str:
+    """Changes with any statement of the files above, or of others; not with comments and layout."""
     root = Path(easq.__file__).parent
-    files = sorted(path for pattern in DECIDES for path in root.glob(pattern))
+    files = sorted(path for pattern in decides for path in root.glob(pattern))
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.relative_to(root).as_posix().encode())

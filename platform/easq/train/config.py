@@ -11,6 +11,7 @@ from easq.model.config import ModelConfig
 from easq.pairs import PairsConfig
 from easq.policy_space import Space
 from easq.samples import BehaviourOrder
+from easq.train.budget import BudgetConfig
 
 
 class Section(BaseModel):
@@ -156,6 +157,8 @@ class TrainConfig(Section):
     order: BehaviourOrder = BehaviourOrder()
     pairs: PairsConfig = PairsConfig()
     loss: LossSection = LossSection()
+    budget: BudgetConfig | None = None
+    """Moves `loss.offset`, which is then gamma's first value."""
     optim: OptimSection = OptimSection()
     imputation: ImputationConfig = ImputationConfig()
     saqrec: SaqrecConfig = SaqrecConfig()
@@ -178,6 +181,11 @@ class TrainConfig(Section):
             raise ValueError(
                 "loss.offset adds what the satisfaction pathway has learnt: it needs model.method "
                 "'easq' and loss.satisfaction above 0"
+            )
+        if self.budget is not None and not (self.loss.offset and self.loss.alignment == 0):
+            raise ValueError(
+                "budget moves loss.offset, and measures what that alone costs: it needs "
+                "loss.offset above 0, its first value, and loss.alignment = 0"
             )
         if self.optim.batch % self.workers.num:
             raise ValueError(

@@ -14,13 +14,14 @@ from easq.features import FeatureSpec
 from easq.model.collisions import SeenIds
 from easq.samples import Flat, flatten
 from easq.train.batch import Collator
+from easq.train.budget import BudgetState, Measured, steered
 from easq.train.checkpoint import Contents, contents_of, load_checkpoint, write_checkpoint
 from easq.train.collective import all_max, rank, world_size
 from easq.train.config import TrainConfig
 from easq.train.methods import METHODS, check_checkpointed
 from easq.train.monitors import Monitors
 from easq.train.position import Position
-from easq.train.prequential import prequential_metrics
+from easq.train.prequential import measured_loss, prequential_metrics
 from easq.train.share import WindowShare
 from easq.train.step import initial_state, train_step
 
@@ -36,6 +37,7 @@ class WindowScores(NamedTuple):
     main: np.ndarray  # [N]
     satisfaction: np.ndarray | None  # [N]
     metrics: dict[str, float]  # over all workers
+    loss: Measured | None = None  # of behaviour, where the run has a budget
 
 
 class Learner:
@@ -55,7 +57,8 @@ class Learner:
         self.collator = Collator(spec, config.order, config.pairs, self.memory, reads)
         self.seen = SeenIds(spec)
         self.touched = {w: torch.zeros(len(t), dtype=torch.bool) for w, t in self._tables()}
-        self.position = Position(schema_hash=spec.schema_hash)
+        start = None if config.budget is None else BudgetState(gamma=config.loss.offset)
+        self.position = Position(schema_hash=spec.schema_hash, budget=start)
 
     @property
     def next_window(self) -> int:
@@ -76,7 +79,14 @@ class Learner:
             given = [s for _, s in parts if s is not None]
             satisfaction = np.concatenate([np.zeros(0, np.float32), *given])
         metrics = prequential_metrics(flat, main, satisfaction, self.config.order, self.device)
-        return WindowScores(flat, main, satisfaction, metrics)
+        return WindowScores(flat, main, satisfaction, metrics, self._lost(flat, main, satisfaction))
+
+    def _lost(
+        self, flat: Flat, main: np.ndarray, satisfaction: np.ndarray | None
+    ) -> Measured | None:
+        if (budget := self.position.budget) is None or satisfaction is None:
+            return None
+        return measured_loss(flat, main, satisfaction, budget.gamma, self.config.order, self.device)
 
     @torch.inference_mode()
     def _score(self, rows: pa.Table) -> tuple[np.ndarray, np.ndarray | None]:
@@ -85,9 +95,14 @@ class Learner:
         satisfaction = None if scores.satisfaction is None else scores.satisfaction.cpu().numpy()
         return scores.main.cpu().numpy(), satisfaction
 
-    def learn(self, share: WindowShare) -> dict[str, float]:
-        """Take all steps of a window; returns its losses and monitors over all workers."""
+    def learn(self, share: WindowShare, lost: Measured | None = None) -> dict[str, float]:
+        """Take all steps of a window; returns its losses and monitors over all workers.
+
+        Args:
+            lost: what `score` measured on the window; without it a budget's gamma stays.
+        """
         self._expect(share)
+        config = self._within_budget(lost)
         experts = (self.config.model.main.experts, self.config.model.satisfaction.experts)
         monitors = Monitors(experts, self.device)
         if self.state.teacher is not None:
@@ -95,7 +110,7 @@ class Learner:
         steps, touched = 0, []
         for batch in self.collator.batches(share, self.config.optim.batch, rank(), world_size()):
             batch = batch.to(self.device, self.dtype)
-            result = train_step(self.state, batch, self.config)
+            result = train_step(self.state, batch, config)
             monitors.add(result, batch)
             for width, ids in result.touched.items():
                 self.touched[width][ids.cpu()] = True
@@ -104,7 +119,25 @@ class Learner:
         watched = monitors.result()
         self._check_finite(share, watched, touched)
         self._advance(share, steps, share.num_requests)
-        return watched
+        return watched | self._budget_metrics()
+
+    def _within_budget(self, lost: Measured | None) -> TrainConfig:
+        """Move gamma; returns the configuration with it."""
+        if (budget := self.position.budget) is None or self.config.budget is None:
+            return self.config
+        if lost is not None:
+            budget = steered(budget, lost, self.config.budget)
+            self.position = self.position.model_copy(update={"budget": budget})
+        loss = self.config.loss.model_copy(update={"offset": budget.gamma})
+        return self.config.model_copy(update={"loss": loss})
+
+    def _budget_metrics(self) -> dict[str, float]:
+        if (budget := self.position.budget) is None:
+            return {}
+        return {
+            "budget/gamma": budget.gamma,
+            "budget/behaviour_loss_percent": budget.behaviour_loss_percent,
+        }
 
     def skip(self, share: WindowShare) -> None:
         """Go past a window without learning from it."""
@@ -175,9 +208,12 @@ class Learner:
 
     def restore(self, directory: Path) -> None:
         """Go on from a checkpoint."""
-        self.position = load_checkpoint(
+        start = self.position.budget
+        position = load_checkpoint(
             directory, self.state, self.memory, self.seen.fingerprint, self.spec.schema_hash
         )
+        budget = None if start is None else position.budget or start
+        self.position = position.model_copy(update={"budget": budget})
 
     def _tables(self) -> list[tuple[int, Tensor]]:
         return list(self.state.tables.weight.items())

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from easq.train.budget import BudgetState
+
 log = logging.getLogger(__name__)
 
 FORMAT = 1
@@ -28,6 +30,8 @@ class Position(BaseModel):
     """How many of the windows are the history's; those of the log are counted on from there."""
     offsets: dict[int, int] = {}
     """Of each partition of topic `samples`: rows below have been learnt. Empty: none of the log."""
+    budget: BudgetState | None = None
+    """Of a run that keeps one."""
     schema_hash: str
 
 

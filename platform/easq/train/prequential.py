@@ -3,8 +3,17 @@
 import numpy as np
 import torch
 
-from easq.evaluate import Answered, Sums, answered, behaviour_sums, satisfaction_sums
+from easq.evaluate import (
+    Answered,
+    Sums,
+    answered,
+    behaviour_lists,
+    behaviour_sums,
+    satisfaction_sums,
+)
+from easq.metrics import ndcg
 from easq.samples import BehaviourOrder, Flat
+from easq.train.budget import GAMMAS, Measured
 from easq.train.collective import all_rows, all_sum
 
 SATISFACTION_PATH = "satisfaction_path"
@@ -27,6 +36,23 @@ def prequential_metrics(
         answers = _everybodys(answered(flat, satisfaction), device)
         metrics |= satisfaction_sums(answers, SATISFACTION_PATH).as_dict()
     return metrics
+
+
+def measured_loss(
+    flat: Flat,
+    main: np.ndarray,
+    satisfaction: np.ndarray,
+    gamma: float,
+    order: BehaviourOrder,
+    device: torch.device,
+) -> Measured:
+    """What behaviour loses by this gamma and by others, the same numbers on all workers."""
+    twin = main - gamma * satisfaction
+    compared = [main, twin, *(twin + other * satisfaction for other in GAMMAS)]
+    lists = [ndcg(behaviour_lists(flat, scores, order), 5).values for scores in compared]
+    sums = torch.tensor([len(lists[0]), *(v.sum() for v in lists)], dtype=torch.float64)
+    requests, served, alone, *mixed = all_sum(sums.to(device)).tolist()
+    return Measured(requests, served, alone, tuple(mixed))
 
 
 def _everybodys(answers: Answered, device: torch.device) -> Answered:

@@ -93,7 +93,7 @@ class Work:
         if self.announcer is None and share.of_log and rank() == 0:
             self.announcer = self._announcer()
         scores = self.published.of(self.learner).score(share)
-        losses = self.learner.learn(share)
+        losses = self.learner.learn(share, scores.loss)
         self.published.follow(self.learner)
         if self.attempts is not None:
             self.attempts.learnt(share.window)

@@ -13,8 +13,10 @@ from safetensors.torch import load_file
 WORKER = Path(__file__).with_name("worker.py")
 
 
-def train(history: Path, out: Path, world: int, dtype: str, window: int) -> dict[str, torch.Tensor]:
-    arguments = [str(out.with_suffix(".store")), dtype, str(window)]
+def train(
+    history: Path, out: Path, world: int, dtype: str, window: int, *settings: str
+) -> dict[str, torch.Tensor]:
+    arguments = [str(out.with_suffix(".store")), dtype, str(window), *settings]
     workers = [
         subprocess.Popen([sys.executable, WORKER, history, out, str(rank), str(world), *arguments])
         for rank in range(world)
@@ -84,3 +86,17 @@ def test_a_worker_without_rows_joins_every_collective(make_history, tmp_path):
     two = train(history, tmp_path / "two", 2, "float64", 17)
     for name, weight in one.items():
         torch.testing.assert_close(two[name], weight, rtol=0, atol=1e-9)
+
+
+def test_workers_find_the_same_gamma_bit_for_bit(make_history, tmp_path):
+    history = make_history(120).root
+    settings = ("loss.alignment=0", "loss.offset=0.5", "budget.behaviour_loss_percent=1")
+    for world in (1, 2):
+        train(history, tmp_path / str(world), world, "float64", 40, *settings)
+    one, first, second = (
+        json.loads((tmp_path / place).read_text())["budget"]
+        for place in ("1/position-0.json", "2/position-0.json", "2/position-1.json")
+    )
+    assert first == second
+    assert first == pytest.approx(one, abs=1e-9)
+    assert one["gamma"] != 0.5
