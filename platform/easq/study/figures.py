@@ -22,7 +22,12 @@ DRAWN_PERCENT = 12.0
 """Dearer points are in the tables only: nobody would pay for them."""
 
 
-def trade_off(curves: Mapping[str, Curve], methods: Mapping[str, Method], measure: str) -> Figure:
+def trade_off(
+    curves: Mapping[str, Curve],
+    methods: Mapping[str, Method],
+    measure: str,
+    behaviour: str = "behaviour NDCG@5",
+) -> Figure:
     """Satisfaction gained over behaviour lost, a curve a method; ceilings are dashed."""
     figure = Figure(figsize=(8, 5.5), layout="constrained")
     ax = figure.subplots()
@@ -30,7 +35,7 @@ def trade_off(curves: Mapping[str, Curve], methods: Mapping[str, Method], measur
         _draw(ax, curve, methods[name], measure, f"C{number}")
     for budget in BUDGETS:
         ax.axvline(budget, color="0.8", linestyle=":", zorder=0)
-    ax.set_xlabel("behaviour NDCG@5 lost against EMER, %")
+    ax.set_xlabel(f"{behaviour} lost against EMER, %")
     ax.set_ylabel("satisfaction gained over EMER")
     ax.legend(fontsize=8, frameon=False)
     _plain(ax)
