@@ -19,7 +19,7 @@ from easq.history import History, write_history
 from easq.peers.equal_behaviour import compare, points_of
 from easq.peers.equal_behaviour_page import drawn, findings
 from easq.peers.judge import CHOSEN_ON, Truth
-from easq.peers.rankers import RANKERS, RIVALS, SETTINGS, SUBJECT
+from easq.peers.rankers import RANKERS, RIVALS, SUBJECT
 from easq.samples import Flat, flatten
 from easq.study.report import Origin
 from easq.tracking_study import log_study
@@ -98,7 +98,7 @@ def _flat(history: History) -> Flat:
 def _at_equal_behaviour(
     log: Log, trained: Trained, out: Path, revealed: float, seeds: int, tracking: str
 ) -> Path:
-    found = compare(points_of(log.truth, rankings(trained)), RANKERS, SUBJECT, RIVALS)
+    found = compare(points_of(log.truth, rankings(trained, RANKERS)), RANKERS, SUBJECT, RIVALS)
     folder = out / "equal-behaviour"
     folder.mkdir(exist_ok=True)
     drawn(found, RANKERS).savefig(folder / "trade-off.svg", metadata={"Date": None})
@@ -114,15 +114,14 @@ def _origin(history: History, revealed: float, seeds: int) -> Origin:
         f"{about.requests:,} user-days",
         "revealed": f"{revealed:.0%} of likes and hates: {shown}",
         "first weights": ", ".join(map(str, weights)),
-        "days": f"the first {CHOSEN_ON} of {len(about.days)} chose the settings, the others are "
-        "judged; each day is scored before it is learnt from",
-        "training": ", ".join(f"{key} = {value}" for key, value in SETTINGS.items()),
+        "days": f"{len(about.days)}, all but the first {CHOSEN_ON} judged; each is scored before "
+        "it is learnt from",
+        "training": "as EASQ and EMER are set unless told otherwise, and a method's knob",
     }
     details = {
         "history": about.digest,
         "revealed": revealed,
         "seeds": weights,
         "judged_days": [day.day for day in about.days[CHOSEN_ON:]],
-        "settings": SETTINGS,
     }
     return Origin(facts, details, [])

@@ -1,6 +1,7 @@
 """The page of `easq peers`: GAUC of every method by question, with intervals over users."""
 
 import json
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,11 +10,13 @@ from rich.table import Table
 
 from easq.bootstrap import Difference
 from easq.events import Answer
-from easq.peers.judge import QUESTIONS, Truth, gain, gauc, lists_of
+from easq.peers.judge import CHOSEN_ON, QUESTIONS, Truth, gain, gauc, lists_of
+from easq.study.report import made_by
 
 Scores = dict[str, list[np.ndarray]]
 """Scores of all candidates, by method, one array a training seed."""
 YARDSTICK = "EASQ, served score"
+CEILING = "additive, every past like"
 
 
 class Results(NamedTuple):
@@ -62,8 +65,9 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "page.md").write_text(_page(truth, results, revealed, seeds))
     plain = {
+        **made_by(["easq", *sys.argv[1:]]),
         "revealed": revealed,
-        "seeds": seeds,
+        "seeds": list(range(seeds)),
         "lists": results.lists,
         "gauc": {q: {n: d._asdict() for n, d in m.items()} for q, m in results.gauc.items()},
         "over_easq": {
@@ -86,7 +90,7 @@ def _rows(results: Results) -> list[list[str]]:
 
 
 def _page(truth: Truth, results: Results, revealed: float, seeds: int) -> str:
-    shown, hidden = truth.flat.answer, truth.hidden
+    shown, hidden = truth.flat.answer, truth.hidden[truth.flat.request >= truth.first]
     likes, hates = ((hidden == kind).sum() for kind in (Answer.SATISFIED, Answer.DISSATISFIED))
     given = [(shown == kind).sum() for kind in (Answer.SATISFIED, Answer.DISSATISFIED)]
     questions = list(results.gauc)
@@ -103,10 +107,12 @@ def _page(truth: Truth, results: Results, revealed: float, seeds: int) -> str:
     return f"""# Rankers on a real log
 
 Each method scores a day having learnt from the days before it; every number is of candidates it
-had not seen. {revealed:.0%} of likes and hates were revealed as answers ({given[0]:,} satisfied,
-{given[1]:,} dissatisfied); {likes:,} likes and {hates:,} hates stayed hidden and are the test.
-Random methods are means of {seeds} seeds. Peers were taught long views, or answers
-(satisfied against all else); all read the same features.
+had not seen. The first {CHOSEN_ON} days, on which settings were chosen, are not judged.
+{revealed:.0%} of likes and hates were revealed as answers ({given[0]:,} satisfied,
+{given[1]:,} dissatisfied); {likes:,} likes and {hates:,} hates of the judged days stayed hidden
+and are the test. Random methods are means of {seeds} seeds. Peers were taught long views, or
+answers (satisfied against all else); all read the same features. "{CEILING}" was taught the
+hidden likes of the days before too: what the log could show to a method with every answer.
 
 ## GAUC inside user-days
 

@@ -19,7 +19,7 @@ from easq.peers.lightgbm import LightGbm
 from easq.peers.rankers import RANKERS, key, ranked_by, train
 from easq.study.methods import BASE, Method, Point
 from easq.train.config import LossSection
-from jobs.peers_report import YARDSTICK, Scores
+from jobs.peers_report import CEILING, YARDSTICK, Scores
 
 MAKERS: dict[str, tuple[Callable[[int], Peer], bool]] = {
     "item rate": (lambda seed: ItemRate(), False),
@@ -34,25 +34,27 @@ Trained = dict[str, list[list[np.ndarray]]]
 
 
 def train_peers(history: History, truth: Truth, day: np.ndarray, out: Path, seeds: int) -> Scores:
-    """Each peer taught what viewers did, and what they answered."""
+    """Each peer taught what viewers did, and what they answered; and a ceiling."""
     examples = Examples.of(history.description.features, truth.flat)
     targets = {
         "long views": truth.flat.behaviours["long_view"],
         "answers": truth.flat.answer == Answer.SATISFIED,
     }
-    scores: Scores = {}
     with Progress() as progress:
-        for name, (make, is_random) in MAKERS.items():
-            for taught, target in targets.items():
-                scores[f"{name}, {taught}"] = [
-                    _kept(
-                        out / f"{name}-{taught}-{seed}-{history.description.digest[:12]}.npy",
-                        progress,
-                        partial(prequential, partial(make, seed), examples, target, day),
-                    )
-                    for seed in range(seeds if is_random else 1)
-                ]
-    return scores
+
+        def scores(name: str, make: Callable[[], Peer], target: np.ndarray) -> np.ndarray:
+            path = out / f"{name}-{history.description.digest[:12]}.npy"
+            return _kept(path, progress, partial(prequential, make, examples, target, day))
+
+        of_peers = {
+            f"{name}, {taught}": [
+                scores(f"{name}-{taught}-{seed}", partial(make, seed), target)
+                for seed in range(seeds if is_random else 1)
+            ]
+            for name, (make, is_random) in MAKERS.items()
+            for taught, target in targets.items()
+        }
+        return of_peers | {CEILING: [scores(CEILING, Additive, truth.liked)]}
 
 
 def train_rankers(

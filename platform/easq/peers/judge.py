@@ -42,6 +42,11 @@ class Truth(NamedTuple):
         is_open = revealed.answer == Answer.NONE
         return cls(revealed, np.where(is_open, everything.answer, Answer.NONE), first)
 
+    @property
+    def liked(self) -> np.ndarray:
+        """Every like, revealed or hidden, bool [N]: for ceilings alone."""
+        return (self.flat.answer == Answer.SATISFIED) | (self.hidden == Answer.SATISFIED)
+
 
 def lists_of(truth: Truth, scores: np.ndarray) -> dict[str, PerList]:
     """AUC of each user-day, by question."""

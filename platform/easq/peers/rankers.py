@@ -17,15 +17,13 @@ from easq.study.methods import BASE, GAMMA, METHODS, Method, Point
 from easq.study.prequential import prequential
 from easq.train.config import TrainConfig, parse_config, put
 
-SETTINGS: dict[str, Any] = {}
-"""Of all these methods, chosen for EMER's long views on the days before the judged ones."""
-
 RANKERS: dict[str, Method] = {
     BASE: METHODS[BASE],
-    "easq": METHODS["easq"],
-    "blend": METHODS["blend"],
-    SUBJECT: BEYOND[SUBJECT],
+    "easq": METHODS["easq"]._replace(values=(2.0, 10.0, 50.0, 200.0)),
+    "blend": METHODS["blend"]._replace(values=(0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)),
+    SUBJECT: BEYOND[SUBJECT]._replace(values=(0.1, 1.0, 5.0, 20.0)),
 }
+"""Knobs go further than in simulated worlds: few answers leave s-hat a tenth of y-hat's spread."""
 RIVALS = ("easq", "blend")
 """What the subject, which goes beyond the paper, is compared with."""
 
@@ -36,7 +34,7 @@ def config(history: History, point: Point, seed: int) -> TrainConfig:
         "run": {"name": "peers", "storage": ".", "seed": seed},
         "data": {"history": str(history.root), "window": "day"},
     }
-    for key, value in {**SETTINGS, **point.settings}.items():
+    for key, value in point.settings.items():
         put(tree, key.split("."), value)
     return parse_config(tree, "easq peers")
 

@@ -42,9 +42,7 @@ class Origin(NamedTuple):
 
 def report(name: str, origin: Origin, findings: Findings, command: Sequence[str]) -> Report:
     """Put the page together."""
-    git = revision()
-    commit = "installed, without git" if git is None else git.sha + (" and changes" * git.dirty)
-    run = {"command": shlex.join(command), "commit": commit, "code": code_version()}
+    run = made_by(command)
     facts = "\n".join(f"{key:15} {value}" for key, value in {**run, **origin.facts}.items())
     html = page(
         findings.title,
@@ -56,6 +54,13 @@ def report(name: str, origin: Origin, findings: Findings, command: Sequence[str]
         ],
     )
     return Report(name, html, {**run, **origin.details, "found": findings.found}, findings.metrics)
+
+
+def made_by(command: Sequence[str]) -> dict[str, str]:
+    """Command, commit and version of the deciding code."""
+    git = revision()
+    commit = "installed, without git" if git is None else git.sha + (" and changes" * git.dirty)
+    return {"command": shlex.join(command), "commit": commit, "code": code_version()}
 
 
 SIMULATED = (
