@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import ray
@@ -53,24 +54,27 @@ def same_code(trial: Trial, key: str) -> None:
 
 
 def _run(trials: Sequence[Trial], out: Path, console: Console) -> list[str]:
+    """A task a core and one that waits: Ray starts a process for every task that is told to it."""
     worlds = {trial.world_key: trial for trial in trials}
     simulated = {key: _world.remote(trial, out) for key, trial in worlds.items()}
-    tasks = {_trial.remote(t, t.key, out, simulated[t.world_key]): t for t in trials}
-    waiting, failed, started = list(tasks), [], time.perf_counter()
+    told = iter(trials)
+    running: dict[ray.ObjectRef, Trial] = {}
+    failed: list[str] = []
+    started, at_once = time.perf_counter(), int(ray.cluster_resources()["CPU"]) + 1
     with _bar(console) as bar:
         task = bar.add_task("trials", total=len(trials))
-        while waiting:
-            done, waiting = ray.wait(waiting)
-            for reference in done:
-                try:
-                    key = ray.get(reference)
-                    seconds = time.perf_counter() - started
-                    count = len(trials) - len(waiting)
-                    console.print(f"{count}/{len(trials)}  {seconds:.0f} s  {key}")
-                except RayTaskError as error:
-                    failed.append(f"{tasks[reference].key}: {error.cause}")
-                    console.print(failed[-1])
-                bar.advance(task)
+        for count in range(1, len(trials) + 1):
+            for t in islice(told, at_once - len(running)):
+                running[_trial.remote(t, t.key, out, simulated[t.world_key])] = t
+            [done], _ = ray.wait(list(running))
+            trial = running.pop(done)
+            try:
+                seconds = time.perf_counter() - started
+                console.print(f"{count}/{len(trials)}  {seconds:.0f} s  {ray.get(done)}")
+            except RayTaskError as error:
+                failed.append(f"{trial.key}: {error.cause}")
+                console.print(failed[-1])
+            bar.advance(task)
     return failed
 
 

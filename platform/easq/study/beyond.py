@@ -10,7 +10,7 @@ from easq.study.methods import ALIGNMENT, BASE, GAMMA, LAMBDA_2, METHODS, Method
 from easq.study.rankings import GAMMAS
 
 OFFSET = "loss.offset"
-OFFSETS = (0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.5)
+OFFSETS = (0.06, 0.1, 0.2, 0.3, 0.5)
 SUBJECT = "rows_offset"
 
 _EASQ = {"model.method": "easq"}
@@ -19,6 +19,7 @@ _ROWS = {**_EASQ, "model.satisfaction_updates_embeddings": True}
 BEYOND: dict[str, Method] = {
     BASE: METHODS[BASE],
     "easq": METHODS["easq"],
+    "emer_s": METHODS["emer_s"],
     "blend": METHODS["blend"],
     "offset": Method("offset", {**_EASQ, ALIGNMENT: 0.0}, OFFSET, OFFSETS),
     "rows": Method("rows, DPO", _ROWS, ALIGNMENT, LAMBDA_2),
@@ -31,6 +32,7 @@ QUESTION = Question(
     "Beyond the paper: more satisfaction at equal behaviour",
     "L_DPO moves the served score on answered pairs only, and s-hat reads embeddings that "
     "behaviour has shaped. Does it help to let L_satis train the embedding rows too, and to teach "
-    "the served score what s-hat says about every pair? Compared with EASQ and with the blend "
-    "y-hat + gamma s-hat where they cost the same behaviour.",
+    "the served score what s-hat says about every pair? Compared with EASQ, with EMERs, whose "
+    "answers train everything, and with the blend y-hat + gamma s-hat where they cost the same "
+    "behaviour.",
 )

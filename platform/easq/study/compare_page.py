@@ -30,6 +30,8 @@ LIMITS = (
     "rankings is for an A/B test.",
     "Where a curve does not reach a cost with the values tried, it has no number there. "
     "Between the values a curve is taken as straight.",
+    "EMER, and so all methods built on it, learns from what viewers did (its posterior loss). Its "
+    "prior loss, which distils the upstream scores, and that loss's weights are not part of it.",
     "Table 1 uses answers of viewers who chose to answer; no correction is made for who they are.",
 )
 

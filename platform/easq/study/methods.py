@@ -7,10 +7,12 @@ from easq.simulate.answers import Pace
 from easq.study.rankings import FUSION, GAMMAS, SERVED, blend, oracle
 
 ALIGNMENT = "loss.alignment"
-KAPPA = (0.25, 1.0, 4.0, 16.0)
-SMALL = (0.02, 0.05, 0.1, 0.2, 0.5)
-FEW = (1.0, 3.0, 10.0)
-LAMBDA_2 = (0.5, 1.0, 2.0, 5.0, 10.0)
+KAPPA = (0.25, 0.5, 1.0, 2.0)
+SMALL = (0.05, 0.1, 0.2, 0.5)
+TEACHER = (0.1, 0.3, 1.0)
+CENSUS = (1.0, 3.0)
+LAMBDA_2 = (0.5, 1.0, 2.0, 5.0)
+"""Values that cost from less than 1 % of behaviour to more than 3 %."""
 
 
 class Point(NamedTuple):
@@ -57,7 +59,7 @@ METHODS: dict[str, Method] = {
     "imputation": Method(
         "Imputation Network", {"model.method": "imputation"}, "imputation.kappa", KAPPA
     ),
-    "saqrec": Method("SAQRec", {"model.method": "saqrec"}, ALIGNMENT, FEW),
+    "saqrec": Method("SAQRec", {"model.method": "saqrec"}, ALIGNMENT, TEACHER),
     "classic_dpo": Method(
         "classic DPO, frozen reference", {"model.method": "classic_dpo"}, ALIGNMENT, LAMBDA_2
     ),
@@ -70,7 +72,7 @@ METHODS: dict[str, Method] = {
         "EASQ, every view answered",
         {"model.method": "easq"},
         ALIGNMENT,
-        FEW,
+        CENSUS,
         questionnaire="census",
         is_ceiling=True,
     ),

@@ -60,7 +60,7 @@ PRESETS: dict[Preset, Plan] = {
     "evidence": Plan(
         worlds=(0, 1, 2, 3, 4),
         seeds=(0, 1, 2, 3, 4),
-        simulation=SimulationConfig(traffic=TrafficConfig(requests=60_000)),
+        simulation=SimulationConfig(traffic=TrafficConfig(requests=30_000)),
     ),
     "paper": Plan(
         worlds=(0, 1, 2, 3, 4),

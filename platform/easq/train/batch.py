@@ -177,12 +177,20 @@ class Collator:
                     self._context_weights(),
                 )
             )
-        index = np.flatnonzero(flat.answer != Answer.NONE)
-        if self.pairs.user_window and len(index):
-            group, fresh = groups[flat.request[index]], new[index]
-            allowed = (group[:, None] == group) & (group[:, None] >= 0) & (fresh[:, None] | fresh)
-            parts.append(self._answers(index, flat.answer[index], allowed, self.pairs.user_window))
+        if self.pairs.user_window:
+            index = np.flatnonzero(flat.answer != Answer.NONE)
+            parts += self._windows(index, flat.answer[index], groups[flat.request[index]], new)
         return join_pairs(parts)
+
+    def _windows(
+        self, index: np.ndarray, answer: np.ndarray, group: np.ndarray, new: np.ndarray
+    ) -> Iterator[Pairs]:
+        """D+ of each user window; of two answers, one at least must be new."""
+        for one in np.unique(group[group >= 0]):
+            here = group == one
+            fresh = new[index[here]]
+            allowed = fresh[:, None] | fresh
+            yield self._answers(index[here], answer[here], allowed, self.pairs.user_window)
 
     def _context_weights(self) -> ContextWeights:
         counts = self.memory.counts
