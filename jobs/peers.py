@@ -3,47 +3,30 @@
 Usage: easq peers path/to/KuaiRand-Pure [--out FOLDER] [--revealed SHARE] [--seeds N]
 """
 
-import os
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import torch
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
 from easq.datasets.kuairand import import_files
 from easq.datasets.kuairand_files import find_files
 from easq.datasets.kuairand_lists import Lists
-from easq.events import Answer
 from easq.history import History, write_history
-from easq.peers.additive import Additive
-from easq.peers.deepfm import DeepFm
-from easq.peers.examples import Examples, Peer, prequential
-from easq.peers.item_rate import ItemRate
-from easq.peers.judge import Truth
-from easq.peers.lightgbm import LightGbm
+from easq.peers import equal_behaviour_page
+from easq.peers.equal_behaviour import compare, points_of
+from easq.peers.judge import CHOSEN_ON, Truth
+from easq.peers.rankers import RANKERS, RIVALS, SUBJECT
 from easq.samples import Flat, flatten
-from easq.study.report import of_histories
-from easq.train.config import TrainConfig, parse_config
-from easq.train.kept_scores import kept_scores
-from easq.train.run_folder import run_folder
-from jobs.cluster import ray_cluster
-from jobs.peers_report import Scores, findings, gauc_table, results_of
+from easq.study.report import Findings, Origin
+from jobs.peers_report import findings, gauc_table, results_of
+from jobs.peers_trainings import Trained, as_set, rankings, train_peers, train_rankers
 from jobs.study_output import written
-from jobs.train import train_run
 
 MAX_ROWS = 1 << 20
-MAKERS: dict[str, tuple[Callable[[int], Peer], bool]] = {
-    "item rate": (lambda seed: ItemRate(), False),
-    "additive": (lambda seed: Additive(), False),
-    "LightGBM": (LightGbm, True),
-    "DeepFM": (DeepFm, True),
-}
-"""How each peer is made from a seed, and whether the seed changes anything."""
 
 
 class Log(NamedTuple):
@@ -57,7 +40,7 @@ class Log(NamedTuple):
 def peers(
     data: Annotated[Path, typer.Argument(help="Folder of KuaiRand's files, plain or .gz.")],
     out: Annotated[
-        Path, typer.Option(help="Keep scores, runs and the page here; a second start goes on.")
+        Path, typer.Option(help="Keep scores and pages here; a second start goes on.")
     ] = Path(".easq/peers"),
     revealed: Annotated[
         float, typer.Option(min=0, max=1, help="Share of likes and hates that are answers.")
@@ -67,16 +50,24 @@ def peers(
         str, typer.Option(help="MLflow tracking server or database.")
     ] = "sqlite:///.easq/mlflow.db",
 ) -> None:
-    """Hidden likes and long views, ranked inside user-days: EASQ, EMER and four peers."""
+    """Hidden likes and long views, ranked inside user-days: EASQ, EMER and four peers.
+
+    EASQ, the blend and what goes beyond the paper are also compared at equal behaviour. All is
+    trained in one process on one thread.
+    """
+    torch.set_num_threads(1)
     console = Console(soft_wrap=True, markup=False)
     out = out.resolve() / f"revealed-{revealed:g}"
     log = _log(console, data, out, revealed)
-    scores = _peers(log, out / "scores", seeds) | _rankers(console, log, out, seeds)
+    trained = train_rankers(log.history, RANKERS, out / "scores", seeds)
+    scores = train_peers(log.history, log.truth, log.day, out / "scores", seeds) | as_set(trained)
     results = results_of(log.truth, scores)
     console.print(gauc_table(results))
-    found = findings(log.truth, results, revealed, seeds)
-    page = written("peers", of_histories([log.history]), found, out, tracking)
-    console.print(f"page: {page}")
+    origin = _origin(log.history, revealed, seeds)
+    told = findings(log.truth, results, revealed, seeds)
+    console.print(f"page: {written('peers', origin, told, out, tracking)}")
+    told = _at_equal_behaviour(log, trained, out / "equal-behaviour")
+    console.print(f"page: {written('equal-behaviour', origin, told, out, tracking)}")
 
 
 def _log(console: Console, data: Path, out: Path, revealed: float) -> Log:
@@ -88,8 +79,8 @@ def _log(console: Console, data: Path, out: Path, revealed: float) -> Log:
         write_history(out / name, *import_files(files, Lists.USER_DAY, MAX_ROWS, share))
         for name, share in (("samples", revealed), ("all-answers", 1.0))
     ]
-    truth = Truth.of(*(_flat(history) for history in histories))
     requests = [day.requests for day in histories[0].description.days]
+    truth = Truth.of(*(_flat(history) for history in histories), first=sum(requests[:CHOSEN_ON]))
     day = np.repeat(np.arange(len(requests)), requests)
     return Log(histories[0], truth, day[truth.flat.request])
 
@@ -98,72 +89,32 @@ def _flat(history: History) -> Flat:
     return flatten(pa.concat_tables(history.read(window) for window in history.windows()))
 
 
-def _peers(log: Log, folder: Path, seeds: int) -> Scores:
-    """Each peer taught what viewers did, and what they answered."""
-    folder.mkdir(parents=True, exist_ok=True)
-    flat = log.truth.flat
-    examples = Examples.of(log.history.description.features, flat)
-    targets = {
-        "long views": flat.behaviours["long_view"],
-        "answers": flat.answer == Answer.SATISFIED,
-    }
-    scores: Scores = {}
-    with Progress() as progress:
-        for name, (make, is_random) in MAKERS.items():
-            for taught, target in targets.items():
-                scores[f"{name}, {taught}"] = [
-                    _kept(
-                        folder
-                        / f"{name}-{taught}-{seed}-{log.history.description.digest[:12]}.npy",
-                        progress,
-                        partial(prequential, partial(make, seed), examples, target, log.day),
-                    )
-                    for seed in range(seeds if is_random else 1)
-                ]
-    return scores
-
-
-def _kept(
-    path: Path, progress: Progress, score: Callable[[Callable[[int, int], None]], np.ndarray]
-) -> np.ndarray:
-    """The scores of a method, taken from its file where an earlier start finished it."""
-    if path.is_file():
-        return np.load(path)
-    task = progress.add_task(path.stem)
-    scores = score(lambda done, days: progress.update(task, completed=done, total=days))
-    building = path.with_suffix(".building.npy")
-    np.save(building, scores)
-    building.replace(path)
-    return scores
-
-
-def _rankers(console: Console, log: Log, out: Path, seeds: int) -> Scores:
-    """EASQ and EMER over the same days; a run that is complete is not trained again."""
-    runs: dict[str, list[Path]] = {"easq": [], "emer": []}
-    with ray_cluster(cpus=(os.cpu_count() or 1) + 1):
-        for method, folders in runs.items():
-            for seed in range(seeds):
-                config = _config(log.history, out / "runs", method, seed)
-                train_run(config, console)
-                folders.append(run_folder(config))
-    return {
-        "EASQ, served score": [kept_scores(run) for run in runs["easq"]],
-        "EASQ, satisfaction path": [kept_scores(run, "satisfaction") for run in runs["easq"]],
-        "EMER": [kept_scores(run) for run in runs["emer"]],
-    }
-
-
-def _config(history: History, storage: Path, method: str, seed: int) -> TrainConfig:
-    return parse_config(
-        {
-            "run": {
-                "name": f"{method}-seed-{seed}",
-                "storage": storage,
-                "seed": seed,
-                "keep_scores": True,
-            },
-            "data": {"history": history.root, "window": "day"},
-            "model": {"method": method},
-        },
-        "easq peers",
+def _at_equal_behaviour(log: Log, trained: Trained, folder: Path) -> Findings:
+    """What was found; its picture also as a file."""
+    found = compare(points_of(log.truth, rankings(trained, RANKERS)), RANKERS, SUBJECT, RIVALS)
+    folder.mkdir(exist_ok=True)
+    equal_behaviour_page.drawn(found, RANKERS).savefig(
+        folder / "trade-off.svg", metadata={"Date": None}
     )
+    return equal_behaviour_page.findings(found, RANKERS)
+
+
+def _origin(history: History, revealed: float, seeds: int) -> Origin:
+    about, weights = history.description, list(range(seeds))
+    shown = ", ".join(f"{count:,} {answer}" for answer, count in about.answers.items())
+    facts = {
+        "history": f"{about.name}, digest {about.digest}, {about.candidates:,} views in "
+        f"{about.requests:,} user-days",
+        "revealed": f"{revealed:.0%} of likes and hates: {shown}",
+        "first weights": ", ".join(map(str, weights)),
+        "days": f"{len(about.days)}, all but the first {CHOSEN_ON} judged; each is scored before "
+        "it is learnt from",
+        "training": "as EASQ and EMER are set unless told otherwise, and a method's knob",
+    }
+    details = {
+        "history": about.digest,
+        "revealed": revealed,
+        "seeds": weights,
+        "judged_days": [day.day for day in about.days[CHOSEN_ON:]],
+    }
+    return Origin(facts, details, [])

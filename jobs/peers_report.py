@@ -7,7 +7,7 @@ from rich.table import Table
 
 from easq.bootstrap import Difference
 from easq.events import Answer
-from easq.peers.judge import QUESTIONS, Truth, gain, gauc, lists_of
+from easq.peers.judge import CHOSEN_ON, QUESTIONS, Truth, gain, gauc, lists_of
 from easq.study.measures import as_json
 from easq.study.page import items, table, text
 from easq.study.report import Findings
@@ -17,6 +17,7 @@ Scores = dict[str, list[np.ndarray]]
 ByQuestion = dict[str, dict[str, Difference]]
 """By question and method."""
 YARDSTICK = "EASQ, served score"
+CEILING = "additive, every past like"
 CAPTION = "GAUC inside user-days, 95 % over users"
 LIMITS = (
     "A hidden like asks whether liked videos stand above the day's others, a hidden hate whether "
@@ -88,7 +89,7 @@ def findings(truth: Truth, results: Results, revealed: float, seeds: int) -> Fin
             items(_decides(results)),
         ],
         LIMITS,
-        {"revealed": revealed, "seeds": seeds, **as_json(results)},
+        as_json(results),
         results.metrics(),
     )
 
@@ -102,15 +103,18 @@ def _rows(by_question: ByQuestion, sign: str = "") -> list[list[str]]:
 
 def _taught(truth: Truth, revealed: float, seeds: int) -> str:
     kinds = Answer.SATISFIED, Answer.DISSATISFIED
+    judged = truth.hidden[truth.flat.request >= truth.first]
     given, hidden = (
-        [int((answers == kind).sum()) for kind in kinds]
-        for answers in (truth.flat.answer, truth.hidden)
+        [int((answers == kind).sum()) for kind in kinds] for answers in (truth.flat.answer, judged)
     )
     return (
+        f"The first {CHOSEN_ON} days, on which settings were chosen, are not judged. "
         f"{revealed:.0%} of likes and hates were revealed as answers ({given[0]:,} satisfied, "
-        f"{given[1]:,} dissatisfied); {hidden[0]:,} likes and {hidden[1]:,} hates stayed hidden "
-        f"and are the test. Random methods are means of {seeds} seeds. Peers were taught long "
-        "views, or answers (satisfied against all else); all read the same features."
+        f"{given[1]:,} dissatisfied); {hidden[0]:,} likes and {hidden[1]:,} hates of the judged "
+        f"days stayed hidden and are the test. Random methods are means of {seeds} seeds. Peers "
+        "were taught long views, or answers (satisfied against all else); all read the same "
+        f'features. "{CEILING}" was taught the hidden likes of the days before too: what the log '
+        "could show to a method with every answer."
     )
 
 

@@ -50,44 +50,47 @@ def findings(
     comparison: Comparison, methods: Mapping[str, Method], question: Question = RIVALS
 ) -> Findings:
     """What a reader is shown."""
-    blocks = [items(_verdicts(comparison, methods)), _base(comparison)]
+    blocks = [items(verdicts(comparison, methods, TRUTH, TITLES[TRUTH])), _base(comparison)]
     for measure, title in TITLES.items():
         figure = trade_off(comparison.curves, methods, measure)
         blocks.append(picture(figure, f"Curves of {title} over behaviour lost"))
-        blocks.append(_at_budgets(comparison, methods, measure, title))
+        blocks.append(at_budgets(comparison, methods, measure, title))
     own = methods[comparison.subject].title
     blocks += [_table_1(rows, methods, own, where) for where, rows in comparison.tables.items()]
-    blocks.append(_points(comparison, methods))
+    blocks.append(every_point(comparison, methods, TITLES, "behaviour NDCG@5 lost, %"))
     return Findings(
         *question,
         blocks,
         LIMITS,
         as_json(comparison),
-        _metrics(comparison),
+        gains_as_metrics(comparison),
     )
 
 
-def _verdicts(comparison: Comparison, methods: Mapping[str, Method]) -> list[str]:
+def verdicts(
+    comparison: Comparison, methods: Mapping[str, Method], measure: str, title: str
+) -> list[str]:
     """The numbers that matter: what is gained within each budget, and who gains more or less."""
     curves, subject = comparison.curves, comparison.subject
     own, said = methods[subject].title, []
     for budget in BUDGETS:
-        gained = told(curves[subject].gain_at[TRUTH][budget])
+        gained = told(curves[subject].gain_at[measure][budget])
         at = f"At {budget:g} % behaviour cost"
-        said.append(f"{at} {own} gains over EMER, in {TITLES[TRUTH]}: {gained}.")
-        standing: dict[str, list[str]] = {verdict: [] for verdict in STANDINGS}
+        said.append(f"{at} {own} gains over EMER, in {title}: {gained}.")
+        others: dict[str, list[str]] = {verdict: [] for verdict in STANDINGS}
         for name, curve in curves.items():
             if name not in (subject, BASE):
-                lead = curve.ahead[TRUTH][budget]
-                standing[_standing(lead)].append(f"{methods[name].title} ({told(lead)})")
-        said += [f"{at} it {verdict} {'; '.join(who)}." for verdict, who in standing.items() if who]
+                lead = curve.ahead[measure][budget]
+                others[standing(lead)].append(f"{methods[name].title} ({told(lead)})")
+        said += [f"{at} it {verdict} {'; '.join(who)}." for verdict, who in others.items() if who]
     return said
 
 
 STANDINGS = ("is ahead of", "cannot be told from", "is behind", "cannot be set against")
 
 
-def _standing(lead: Interval) -> str:
+def standing(lead: Interval) -> str:
+    """What an interval of a difference says."""
     ahead, alike, behind, apart = STANDINGS
     if lead.value != lead.value:
         return apart
@@ -102,9 +105,10 @@ def _base(comparison: Comparison) -> str:
     return table(["", "EMER"], rows, "Where EMER stands; everything below is against it")
 
 
-def _at_budgets(
+def at_budgets(
     comparison: Comparison, methods: Mapping[str, Method], measure: str, title: str
 ) -> str:
+    """Each method's gain within a budget, and the subject's lead."""
     subject, rows = comparison.subject, []
     for name, curve in comparison.curves.items():
         if name == BASE:
@@ -140,23 +144,26 @@ def _table_1(
     )
 
 
-def _points(comparison: Comparison, methods: Mapping[str, Method]) -> str:
+def every_point(
+    comparison: Comparison, methods: Mapping[str, Method], titles: Mapping[str, str], cost: str
+) -> str:
+    """What each value of each knob costs and gains."""
     rows = [
         [
             methods[name].title,
             f"{methods[name].knob} = {place.value:g}" if methods[name].knob else "",
             told(place.cost, 2),
             told(place.gauc),
-            *(told(place.gain[measure]) for measure in TITLES),
+            *(told(place.gain[measure]) for measure in titles),
         ]
         for name, curve in comparison.curves.items()
         for place in curve.places
     ]
-    measures = ["behaviour NDCG@5 lost, %", "long-view GAUC", *TITLES.values()]
+    measures = [cost, "long-view GAUC", *titles.values()]
     return table(["method", "knob", *measures], rows, "Every point, against EMER")
 
 
-def _metrics(comparison: Comparison) -> dict[str, float]:
+def gains_as_metrics(comparison: Comparison) -> dict[str, float]:
     """What is a number, by names that MLflow takes."""
     return {
         f"{name}/{measure}/gain_at_{budget:g}": interval.value

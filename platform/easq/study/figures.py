@@ -26,7 +26,12 @@ GREYS = ("black", "0.35", "0.65")
 """Of EMER and of ceilings."""
 
 
-def trade_off(curves: Mapping[str, Curve], methods: Mapping[str, Method], measure: str) -> Figure:
+def trade_off(
+    curves: Mapping[str, Curve],
+    methods: Mapping[str, Method],
+    measure: str,
+    behaviour: str = "behaviour NDCG@5",
+) -> Figure:
     """Satisfaction gained over behaviour lost, a curve a method; ceilings are dashed."""
     figure = Figure(figsize=(8, 5.5), layout="constrained")
     ax = figure.subplots()
@@ -36,7 +41,7 @@ def trade_off(curves: Mapping[str, Curve], methods: Mapping[str, Method], measur
         _draw(ax, curve, methods[name], measure, next(greys if grey else colours))
     for budget in BUDGETS:
         ax.axvline(budget, color="0.8", linestyle=":", zorder=0)
-    ax.set_xlabel("behaviour NDCG@5 lost against EMER, %")
+    ax.set_xlabel(f"{behaviour} lost against EMER, %")
     ax.set_ylabel("satisfaction gained over EMER")
     ax.legend(fontsize=8, frameon=False)
     _plain(ax)

@@ -43,6 +43,6 @@ def test_the_page_and_its_numbers(truth):
     assert "hidden hate" not in written["lists"]
     hidden = int((truth.hidden > 0).sum())
     page = "".join(told.blocks)
-    assert f"{hidden} likes and 0 hates stayed hidden" in page
+    assert f"{hidden} likes and 0 hates of the judged days stayed hidden" in page
     assert results.metrics()["hidden_like/good"] == pytest.approx(1.0)
     assert np.isfinite(list(results.metrics().values())).all()

@@ -39,6 +39,12 @@ def truth() -> Truth:
 
 def test_only_what_was_not_revealed_is_hidden_truth(truth):
     assert truth.hidden.tolist() == [NONE, SATISFIED, DISSATISFIED, NONE]
+    assert truth.liked.tolist() == [True, True, False, False]
+
+
+def test_days_that_chose_settings_are_not_judged(truth):
+    lists = lists_of(truth._replace(first=1), np.arange(4.0))
+    assert not any(len(of.values) for of in lists.values())
 
 
 def test_each_question_by_hand(truth):
