@@ -23,7 +23,7 @@ RANKERS: dict[str, Method] = {
     "blend": METHODS["blend"]._replace(values=(0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)),
     SUBJECT: BEYOND[SUBJECT]._replace(values=(0.1, 1.0, 5.0, 20.0)),
 }
-"""Knobs go further than in simulated worlds: few answers leave s-hat a tenth of y-hat's spread."""
+"""Knobs go further than in simulated worlds: few answers leave s-hat little spread beside y-hat."""
 RIVALS = ("easq", "blend")
 """What the subject, which goes beyond the paper, is compared with."""
 
