@@ -13,7 +13,7 @@ from easq.study.budget import BudgetPlan
 from easq.tracking_study import EXPERIMENT
 from jobs.budget import budgeted
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.soak]
 
 PLAN = BudgetPlan(
     worlds=(0,),
