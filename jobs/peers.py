@@ -80,6 +80,11 @@ def _log(console: Console, data: Path, out: Path, revealed: float) -> Log:
         for name, share in (("samples", revealed), ("all-answers", 1.0))
     ]
     requests = [day.requests for day in histories[0].description.days]
+    if len(requests) <= CHOSEN_ON:
+        raise ValueError(
+            f"{data} has {len(requests)} days; settings were chosen on the first {CHOSEN_ON}, so "
+            f"at least {CHOSEN_ON + 1} are needed"
+        )
     truth = Truth.of(*(_flat(history) for history in histories), first=sum(requests[:CHOSEN_ON]))
     day = np.repeat(np.arange(len(requests)), requests)
     return Log(histories[0], truth, day[truth.flat.request])

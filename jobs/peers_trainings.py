@@ -17,6 +17,7 @@ from easq.peers.item_rate import ItemRate
 from easq.peers.judge import Truth
 from easq.peers.lightgbm import LightGbm
 from easq.peers.rankers import RANKERS, key, ranked_by, train
+from easq.study.code_version import DECIDES, code_version
 from easq.study.methods import BASE, Method, Point
 from easq.train.config import LossSection
 from jobs.peers_report import CEILING, YARDSTICK, Scores
@@ -28,6 +29,8 @@ MAKERS: dict[str, tuple[Callable[[int], Peer], bool]] = {
     "DeepFM": (DeepFm, True),
 }
 """How each peer is made from a seed, and whether the seed changes anything."""
+
+CODE = code_version((*DECIDES, "peers/*.py"))
 
 Trained = dict[str, list[list[np.ndarray]]]
 """Scores [path, N] of a ranker's pathways, by method, point of its curve, and seed."""
@@ -43,7 +46,7 @@ def train_peers(history: History, truth: Truth, day: np.ndarray, out: Path, seed
     with Progress() as progress:
 
         def scores(name: str, make: Callable[[], Peer], target: np.ndarray) -> np.ndarray:
-            path = out / f"{name}-{history.description.digest[:12]}.npy"
+            path = out / f"{name}-{history.description.digest[:12]}-{CODE}.npy"
             return _kept(path, progress, partial(prequential, make, examples, target, day))
 
         of_peers = {

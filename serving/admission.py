@@ -31,6 +31,7 @@ class Admission:
         self.longest_seconds = longest_seconds
         self.refused = 0
         self._queued = 0  # the one whose turn it is among them
+        self._turns = 0
         self._turn_seconds = 0.0  # mean, with all that the loop does meanwhile
         self._free_at = 0.0  # the last turn ended
         self._ranker = asyncio.Lock()
@@ -38,24 +39,30 @@ class Admission:
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Wait for the ranker. Raises RefusedError when too many do so already."""
-        self._check_wait()
+        self.check()
         self._queued += 1
         came = time.monotonic()
         try:
             async with self._ranker:
                 await asyncio.sleep(0)  # or whoever came at once would be ranked at one go
-                yield
-            self._note(came, time.monotonic())
+                try:
+                    yield
+                finally:
+                    self._note(came, time.monotonic())
         finally:
             self._queued -= 1
 
     def _note(self, came: float, ended: float) -> None:
-        taken, self._free_at = ended - max(came, self._free_at), ended
-        newest = NEWEST if self._turn_seconds else 1.0  # nothing is known before the first
+        """The first turns, of a replica that warms up or of a machine that stood still, count no
+        more than others, or a burst that follows would be refused for them."""
+        taken = min(ended - max(came, self._free_at), 2 * self.longest_seconds)
+        self._free_at, self._turns = ended, self._turns + 1
+        newest = max(NEWEST, 1 / self._turns)
         self._turn_seconds += newest * (taken - self._turn_seconds)
 
-    def _check_wait(self) -> None:
-        """An empty queue refuses nobody, or a slow moment would be held against all who follow."""
+    def check(self) -> None:
+        """Raises RefusedError when too many wait; an empty queue refuses nobody, or a slow moment
+        would be held against all who follow."""
         wait_seconds = self._queued * self._turn_seconds
         if wait_seconds <= self.longest_seconds:
             return

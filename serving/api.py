@@ -68,6 +68,7 @@ def build_api(replica: RankerReplica) -> FastAPI:
     async def rank(request: Request) -> Response:
         """Order the candidates of one user by falling score."""
         check_key(key, request)
+        replica.admission.check()  # a refusal needs no body
         body = await read_body(request, max_bytes)
         async with replica.admission.turn():
             ranked = replica.rank(parse(RankRequest, body))

@@ -35,9 +35,9 @@ FIRST_LOOK_SECONDS = 30.0
 
 
 @serve.deployment(
-    # Of all routes together, so these only bound memory: rankings are refused long before, by
-    # serving/admission.py, and events and probes get through.
-    max_ongoing_requests=1024,
+    # Of all routes together, so these only bound memory, a body each: rankings are refused long
+    # before, by serving/admission.py, and events and probes get through.
+    max_ongoing_requests=256,
     max_queued_requests=1024,
     backpressure_config={"status_code": 503, "retry_after_s": 1},
     health_check_period_s=1,

@@ -118,7 +118,9 @@ def _compared(compared: Mapping[str, Difference]) -> str:
 
 def _options(config: TrainConfig) -> str:
     model, loss, pairs = config.model, config.loss, config.pairs
-    lora = model.lora
+    lora, steps = model.lora, config.published.average_steps
+    budget = config.budget
+    within = f", moved to lose {budget.behaviour_loss_percent:g} % of behaviour" if budget else ""
     options = {
         "method": model.method,
         "LoRA (Eq. 7)": f"{lora.site}, rank {lora.rank}, alpha {lora.alpha:g}" if lora else "none",
@@ -126,15 +128,15 @@ def _options(config: TrainConfig) -> str:
         f"shared expert {'yes' if model.main.shared_expert else 'no'}",
         "main head reads (Eq. 9)": model.main_head_input,
         "lambda_1, lambda_2 (Eq. 17)": f"{loss.satisfaction:g}, {loss.alignment:g}",
-        "offset gamma (not in the paper)": f"{loss.offset:g}, L_satis trains embedding rows "
-        f"{'yes' if model.satisfaction_updates_embeddings else 'no'}",
+        "offset gamma (not in the paper)": f"{loss.offset:g}{within}, L_satis trains embedding "
+        f"rows {'yes' if model.satisfaction_updates_embeddings else 'no'}",
         "beta, reference (Eq. 16)": f"{loss.beta:g}, {loss.reference} in {loss.space} space, "
         f"margin limit {loss.reference_margin_limit}",
         "pairs of answers (D+)": f"request {pairs.request_context:g}, user {pairs.user_window:g}, "
         f"across users {pairs.cross_user:g}, the same for L_DPO {pairs.cross_user_alignment:g}",
         "learning rates": f"{config.optim.learning_rate:g}, rows "
         f"{config.optim.rows_learning_rate:g}",
-        "dense weights": f"mean of about the last {config.published.average_steps} steps",
+        "dense weights": "the newest" if steps == 1 else f"mean of about the last {steps} steps",
     }
     rows = [f"| {name} | {value} |" for name, value in options.items()]
     return "\n".join(["## Options\n", "| option | value |", "|---|---|", *rows, ""])

@@ -50,6 +50,7 @@ from jobs.supervisor import Part, Supervisor
 folder = Path(sys.argv[2])
 with sole_loop(load_config(Path(sys.argv[1])), folder) as held:
     Supervisor([Part("slow", ["slow"], {"PYTHONPATH": str(folder)})], folder, held).start()
+    (folder / "guarded").touch()
     time.sleep(600)
 """
 
@@ -110,6 +111,7 @@ def test_a_loop_waits_for_the_parts_of_a_killed_one_to_end(config_file: Path, tm
     killed = subprocess.Popen([sys.executable, "-c", KILLED, str(config_file), str(tmp_path)])
     log = tmp_path / "slow.log"
     wait_until(lambda: log.is_file() and log.read_text().endswith("\n"))
+    wait_until((tmp_path / "guarded").exists)
     killed.kill()
     killed.wait()
     with sole_loop(load_config(config_file), tmp_path):

@@ -23,7 +23,8 @@ and the twin be taken for what it is not."""
 
 
 class BudgetConfig(BaseModel):
-    """How much behaviour may be lost for satisfaction."""
+    """How much behaviour may be lost for satisfaction; it may be changed for a run that has begun,
+    whose gamma is `loss.offset` again where it is dropped."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

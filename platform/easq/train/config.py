@@ -11,7 +11,7 @@ from easq.model.config import ModelConfig
 from easq.pairs import PairsConfig
 from easq.policy_space import Space
 from easq.samples import BehaviourOrder
-from easq.train.budget import BudgetConfig
+from easq.train.budget import GAMMAS, BudgetConfig
 
 
 class Section(BaseModel):
@@ -186,6 +186,16 @@ class TrainConfig(Section):
             raise ValueError(
                 "budget moves loss.offset, and measures what that alone costs: it needs "
                 "loss.offset above 0, its first value, and loss.alignment = 0"
+            )
+        if self.budget is not None and not GAMMAS[0] <= self.loss.offset <= GAMMAS[-1]:
+            raise ValueError(
+                f"within a budget gamma stays in {GAMMAS[0]:g} to {GAMMAS[-1]:.2g}: loss.offset, "
+                f"its first value, is {self.loss.offset:g}"
+            )
+        if self.budget is not None and self.published.average_steps > 1:
+            raise ValueError(
+                "budget measures what the newest gamma costs, and averages lag behind it: set "
+                "published.average_steps = 1"
             )
         if self.optim.batch % self.workers.num:
             raise ValueError(

@@ -89,7 +89,8 @@ def test_a_worker_without_rows_joins_every_collective(make_history, tmp_path):
 
 def test_workers_find_the_same_gamma_bit_for_bit(make_history, tmp_path):
     history = make_history(120).root
-    settings = ("loss.alignment=0", "loss.offset=0.5", "budget.behaviour_loss_percent=1")
+    budget = ("loss.alignment=0", "loss.offset=0.5", "budget.behaviour_loss_percent=1")
+    settings = (*budget, "published.average_steps=1")
     for world in (1, 2):
         train(history, tmp_path / str(world), world, "float64", 40, *settings)
     one, first, second = (
