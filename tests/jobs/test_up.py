@@ -79,6 +79,16 @@ def test_a_server_of_mlflow_that_is_named_is_used_and_none_is_started(tmp_path: 
     assert set(loop.supervisor.report()) == {"join", "serving", "ray", "train"}
 
 
+def test_only_the_lines_own_training_has_a_standby(config_file: Path, tmp_path: Path):
+    line = config_file.with_name("other.toml")
+    line.write_text(config_file.read_text().replace('"run"', '"other"'))
+    settings = LoopSettings(standby=True)
+    loop = Loop(load_config(config_file), config_file, tmp_path, settings, [line])
+    parts = {each.part.name: each.part for each in loop.supervisor.parts}
+    assert parts["train"]._replace(name="standby") == parts["standby"]
+    assert [name for name in parts if "train" in name] == ["train", "train-other"]
+
+
 def test_a_second_loop_is_refused_wherever_it_is_started(config_file: Path, tmp_path: Path):
     other_run = config_file.with_name("other_run.toml")
     other_run.write_text(config_file.read_text().replace('"run"', '"other"'))

@@ -228,7 +228,7 @@ def stage(tmp_path: Path) -> Iterator[OpenStage]:
     ) -> Iterator[Stage]:
         history = _history(tmp_path / "history", requests)
         config = _config(tmp_path, workers, logs.enter_context(LOGS[engine](tmp_path)))
-        settings = LoopSettings(replicas=2, feedback_seconds=feedback_seconds, serving=SERVING)
+        settings = LoopSettings(replicas=2, feedback_seconds=feedback_seconds, standby=True, serving=SERVING)
         loop = Loop(config, tmp_path / "loop.toml", tmp_path, settings)
         try:
             loop.start()
