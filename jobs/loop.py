@@ -41,8 +41,8 @@ class LoopSettings(BaseModel):
     log_partitions: int = Field(default=1, ge=1)
     """Of a log that is not there yet."""
     standby: bool = False
-    """Keep a second driver, which goes on where the training's is killed. It takes 300 MB, and 250
-    for each worker."""
+    """Keep a second driver with workers of its own, which goes on where the training's is killed.
+    Not for workers on GPUs, nor on a cluster of RAY_ADDRESS, which may have no room for it."""
     dashboard: bool = False
     """Ray's dashboard of the service, on loopback."""
 
@@ -162,7 +162,7 @@ class Loop:
         if os.environ.get("RAY_ADDRESS"):
             return trains
         trainings = [load_config(path).workers for path in configs.values()]
-        if self.settings.standby:
+        if self.settings.standby and not self.config.workers.use_gpu:
             equal = ["jobs.standby", str(self.config_file)]
             own = [trains[0]._replace(name=name, module=equal) for name in DRIVERS]
             trains = own + trains[1:]

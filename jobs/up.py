@@ -40,8 +40,9 @@ def up(
         int, typer.Option(min=1, help="Of a log that is not there yet.")
     ] = DEFAULTS.log_partitions,
     standby: Annotated[
-        bool, typer.Option(help="A second driver that goes on where the training's is killed.")
-    ] = DEFAULTS.standby,
+        bool,
+        typer.Option(help="A second training that waits, and goes on where the first is killed."),
+    ] = True,
     serving: Annotated[
         list[str],
         typer.Option(help="A setting of the service: --serving ask_share=0.01. Repeatable."),
