@@ -19,7 +19,7 @@ from easq.train.run_folder import Start, awaited_claim, run_folder
 from easq.train.tail import stretch_of
 from easq.train.work import Work
 
-SPARES_AFTER_SECONDS = 10.0
+SPARES_AFTER_SECONDS = 15.0
 """A group that has just started has more urgent work for its cores."""
 SPARE_START_SECONDS = 10.0
 
@@ -34,16 +34,16 @@ def train_on_stream(job: dict[str, Any]) -> None:
     start: Start = job["start"]
     config = start.config
     device = get_device() if config.workers.use_gpu else torch.device("cpu")
+    if rank() == 0:
+        spares = Timer(SPARES_AFTER_SECONDS, _begin_spares, (config.workers.spares,))
+        spares.daemon = True
+        spares.start()
     own = awaited_claim(start)
     if ballot(own is None, False, device).drain or own is None:
         return
     work = Work(own, device, _report)
     windows = share_dataset(_source(config), config.workers.labels).iterator()
     endless = config.stream is not None
-    if rank() == 0:
-        spares = Timer(SPARES_AFTER_SECONDS, _begin_spares, (config.workers.spares,))
-        spares.daemon = True
-        spares.start()
     while not work.learn_pass(shares(windows, ahead=0 if endless else 1)) and endless:
         pass
     work.checkpoint()
