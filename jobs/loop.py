@@ -21,6 +21,8 @@ from jobs.services import free_port
 from jobs.supervisor import Part, Supervisor
 
 STATE = "up.json"
+DRIVERS = ("train", "standby")
+"""Of the service's own line: one trains, the other waits for its end."""
 DRAIN_SECONDS = 120.0
 """Training may take so long to end its window and write a checkpoint."""
 
@@ -38,6 +40,9 @@ class LoopSettings(BaseModel):
     """More settings of the service, EASQ_<NAME>."""
     log_partitions: int = Field(default=1, ge=1)
     """Of a log that is not there yet."""
+    standby: bool = False
+    """Keep a second driver with workers of its own, which goes on where the training's is killed.
+    Not for workers on GPUs, nor on a cluster of RAY_ADDRESS, which may have no room for it."""
     dashboard: bool = False
     """Ray's dashboard of the service, on loopback."""
 
@@ -156,10 +161,15 @@ class Loop:
         trains = [_train(name, config_file) for name, config_file in configs.items()]
         if os.environ.get("RAY_ADDRESS"):
             return trains
+        trainings = [load_config(path).workers for path in configs.values()]
+        if self.settings.standby and not self.config.workers.use_gpu:
+            equal = ["jobs.standby", str(self.config_file)]
+            own = [trains[0]._replace(name=name, module=equal) for name in DRIVERS]
+            trains = own + trains[1:]
+            trainings = [self.config.workers, *trainings]
         port, mode = str(free_port()), os.environ.get("RAY_AUTH_MODE", "token")
         local = local_environment() | {"RAY_AUTH_MODE": mode}
-        wanted = slots(*(load_config(path).workers for path in configs.values()))
-        ray = Part("ray", ["jobs.head", port, str(wanted)], local)
+        ray = Part("ray", ["jobs.head", port, str(slots(*trainings))], local)
         address = {"RAY_ADDRESS": f"127.0.0.1:{port}"}
         return [ray, *(t._replace(environment=local | address, needs="ray") for t in trains)]
 

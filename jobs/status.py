@@ -21,6 +21,8 @@ from easq.rollout import rollouts
 from easq.train.lines import last_line
 from easq.train.position import newest_checkpoint, read_position
 from easq.train.run_folder import QUARANTINE, WINDOWS, waiting_versions
+from easq.train.turn import last_turn
+from jobs.loop import DRIVERS
 
 ASKED = 20
 """So often the front door is asked, to meet each replica."""
@@ -55,6 +57,7 @@ def look(state: dict[str, Any]) -> dict[str, Any]:
     return {
         "addresses": {name: state[name] for name in ("url", "mlflow")},
         "parts": state["parts"],
+        "driver": last_turn(runs[0]),
         "mlflow": mlflow(state["mlflow"], runs),
         "replicas": replicas(state["url"]),
         "log": {topic: _ends(log, topic) for topic in (EVENTS, SAMPLES)},
@@ -144,7 +147,10 @@ def tables(found: dict[str, Any]) -> list[Table]:
 def _parts(found: dict[str, Any]) -> Table:
     table = Table("part", "process", "restarts", "output", title="parts")
     for name, part in found["parts"].items():
-        table.add_row(name, str(part["pid"] or "waits"), str(part["restarts"]), part["log"])
+        process = str(part["pid"] or "waits")
+        if part["pid"] and name in DRIVERS and found["driver"] not in (None, part["pid"]):
+            process += ", stands by"
+        table.add_row(name, process, str(part["restarts"]), part["log"])
     return table
 
 

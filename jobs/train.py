@@ -5,6 +5,8 @@ Usage: easq train CONFIG [--set key=value ...]
 
 import signal
 import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,10 +40,17 @@ def train(
 
     With a [stream] it goes on with the log's windows until it is drained.
     """
-    console, problems = _console(stderr=False), _console(stderr=True)
-    try:
+    with problems_told():
         resolved = load_config(config, dict(_change(change) for change in changes))
-        train_run(resolved, console, dashboard)
+        train_run(resolved, console(), dashboard)
+
+
+@contextmanager
+def problems_told() -> Iterator[None]:
+    """What stops a training, as a sentence and an exit code."""
+    problems = console(stderr=True)
+    try:
+        yield
     except (ValueError, OSError) as error:
         problems.print(sentence(error))
         raise typer.Exit(2) from error
@@ -53,8 +62,17 @@ def train(
         raise typer.Exit(STOPPED) from stop
 
 
-def train_run(config: TrainConfig, console: Console, dashboard: bool = False) -> None:
-    """Train a run to its end, with progress on the console, and with MLflow if it is tracked."""
+def train_run(
+    config: TrainConfig,
+    console: Console,
+    dashboard: bool = False,
+    turn: Callable[[], bool] | None = None,
+) -> None:
+    """Train a run to its end, with progress on the console, and with MLflow if it is tracked.
+
+    Args:
+        turn: of a run that another driver trains (`fit`).
+    """
     folder, name = run_folder(config), config.run.name
     if (latest := complete(config)) is not None:
         console.print(f"run {name} was complete already: checkpoint {folder / latest.checkpoint}")
@@ -63,14 +81,22 @@ def train_run(config: TrainConfig, console: Console, dashboard: bool = False) ->
             with tracked(config):
                 pass
         return
-    with signals_kept(), ray_cluster(cpus=slots(config.workers), dashboard=dashboard):
+    with (
+        signals_kept(),
+        ray_cluster(cpus=slots(config.workers), dashboard=dashboard),
+        ExitStack() as beside,
+    ):
         # After Ray has put its own handlers in place. Once it trains, the first signal drains.
         signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-        console.print(f"run {name} in {folder}")
-        with tracked(config), TrainingProgress(folder, console):
-            latest = fit(config)
-            if config.stream is None and complete(config) is None:
-                raise KeyboardInterrupt  # a history that was drained is not at its end
+
+        def begin() -> None:
+            console.print(f"run {name} in {folder}")
+            beside.enter_context(tracked(config))
+            beside.enter_context(TrainingProgress(folder, console))
+
+        latest = fit(config, begin, turn)
+        if config.stream is None and complete(config) is None:
+            raise KeyboardInterrupt  # a history that was drained is not at its end
     state = "complete" if config.stream is None else "drained, and the same command goes on"
     console.print(
         f"run {name} is {state}: {latest.window} windows, {latest.step} steps, "
@@ -78,7 +104,7 @@ def train_run(config: TrainConfig, console: Console, dashboard: bool = False) ->
     )
 
 
-def _console(stderr: bool) -> Console:
+def console(stderr: bool = False) -> Console:
     return Console(stderr=stderr, soft_wrap=True, markup=False, highlight=False)
 
 

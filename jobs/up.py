@@ -39,6 +39,10 @@ def up(
     log_partitions: Annotated[
         int, typer.Option(min=1, help="Of a log that is not there yet.")
     ] = DEFAULTS.log_partitions,
+    standby: Annotated[
+        bool,
+        typer.Option(help="A second training that waits, and goes on where the first is killed."),
+    ] = True,
     serving: Annotated[
         list[str],
         typer.Option(help="A setting of the service: --serving ask_share=0.01. Repeatable."),
@@ -52,6 +56,7 @@ def up(
         feedback_seconds=feedback_seconds,
         window_seconds=window_seconds,
         log_partitions=log_partitions,
+        standby=standby,
         serving=dict(_setting(text) for text in serving),
     )
     with sole_loop(resolved, place) as held:

@@ -38,20 +38,31 @@ def test_status_tells_of_every_hop_and_line_though_the_service_is_away(tmp_path)
         "easq": line(tmp_path / "easq", tmp_path / "log.db", 0.25, CANARY),
         "emer": line(tmp_path / "emer", tmp_path / "emer.db", 0.75, WHOLE),
     }
+    (tmp_path / "easq" / "turn").write_text("5\n")
     state = {
         "url": f"http://127.0.0.1:{free_port()}",
         "mlflow": "http://127.0.0.1:5000",
         "log": f"sqlite:///{tmp_path / 'log.db'}",
         "lines": lines,
         "join_status": str(tmp_path / "join.json"),
-        "parts": {"train": {"pid": None, "restarts": 2, "log": "train.log"}},
+        "parts": {
+            "gate": {"pid": None, "restarts": 2, "log": "gate.log"},
+            "train": {"pid": 5, "restarts": 0, "log": "train.log"},
+            "standby": {"pid": 7, "restarts": 0, "log": "standby.log"},
+        },
     }
     (tmp_path / "up.json").write_text(json.dumps(state))
     told = CliRunner().invoke(COMMANDS, ["status", str(tmp_path)], env={"COLUMNS": "120"})
     assert told.exit_code == 0, told.output
     for fact in (r"waits", "{0: 3}", "answer samples", "ranks below 1", "it passed"):
         assert fact in told.output
-    for fact in (r"easq .* 6, 0\.25 s", r"emer .* 6, 0\.75 s", r"emer .* 9 .* all .* so did this"):
+    for fact in (
+        r"train +│ 5 ",
+        r"standby +│ 7, stands by ",
+        r"easq .* 6, 0\.25 s",
+        r"emer .* 6, 0\.75 s",
+        r"emer .* 9 .* all .* so did this",
+    ):
         assert re.search(fact, told.output), told.output
     machine = json.loads(CliRunner().invoke(COMMANDS, ["status", str(tmp_path), "--json"]).stdout)
     assert machine["replicas"] == {}

@@ -12,6 +12,7 @@ from easq.log.interface import EVENTS, SAMPLES
 from easq.log.sqlite import SqliteLog
 from easq.train.config import load_config
 from jobs.demo import demo
+from jobs.local_ray import slots
 from jobs.loop import Loop, LoopSettings
 from jobs.sole_loop import sole_loop
 from jobs.up import up
@@ -78,6 +79,24 @@ def test_a_server_of_mlflow_that_is_named_is_used_and_none_is_started(tmp_path: 
     loop = Loop(load_config(file), file, tmp_path, LoopSettings())
     assert loop.mlflow_url == "http://mlflow:5000"
     assert set(loop.supervisor.report()) == {"join", "serving", "ray", "train"}
+
+
+def test_only_the_lines_own_training_has_a_standby(config_file: Path, tmp_path: Path):
+    line = config_file.with_name("other.toml")
+    line.write_text(config_file.read_text().replace('"run"', '"other"'))
+    settings = LoopSettings(standby=True)
+    loop = Loop(load_config(config_file), config_file, tmp_path, settings, [line])
+    parts = {each.part.name: each.part for each in loop.supervisor.parts}
+    assert parts["train"]._replace(name="standby") == parts["standby"]
+    assert [name for name in parts if "train" in name] == ["train", "train-other"]
+    [ray] = [each.part.module for each in loop.supervisor.parts if each.part.name == "ray"]
+    assert int(ray[-1]) == slots(*[load_config(config_file).workers] * 3)
+
+
+def test_workers_on_gpus_have_no_standby(config_file: Path, tmp_path: Path):
+    config_file.write_text(config_file.read_text() + "[workers]\nuse_gpu = true\n")
+    loop = Loop(load_config(config_file), config_file, tmp_path, LoopSettings(standby=True))
+    assert "standby" not in {each.part.name for each in loop.supervisor.parts}
 
 
 def test_a_second_loop_is_refused_wherever_it_is_started(config_file: Path, tmp_path: Path):

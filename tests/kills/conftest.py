@@ -21,8 +21,10 @@ from easq.simulate.simulation import SimulationConfig
 from easq.simulate.traffic import TrafficConfig
 from easq.simulate.world import WorldConfig
 from easq.train.config import TrainConfig, load_config
+from easq.train.run_folder import run_folder
+from easq.train.turn import last_turn
 from jobs.living import SERVING, wake
-from jobs.loop import Loop, LoopSettings, wait_until_ready
+from jobs.loop import DRIVERS, Loop, LoopSettings, wait_until_ready
 
 from ..soak.two_nodes import kafka
 
@@ -185,7 +187,7 @@ class Stage:
     def victims(self, kind: str) -> list[Process]:
         """Processes of a kind, oldest first."""
         name, title = VICTIMS[kind]
-        pid = self.loop.supervisor.report()[name]["pid"]
+        pid = self._driver() if kind == "driver" else self.loop.supervisor.report()[name]["pid"]
         if not isinstance(pid, int):
             return []
         processes = family(pid)
@@ -193,6 +195,12 @@ class Stage:
         if not title:
             return [p for p in processes if p.pid == pid]
         return sorted(p for p, command in processes.items() if command.startswith(title))
+
+    def _driver(self) -> object:
+        """Process id of the driver that trains; None while it does not run."""
+        parts = self.loop.supervisor.report()
+        running = [part["pid"] for name, part in parts.items() if name in DRIVERS]
+        return pid if (pid := last_turn(run_folder(self.loop.config))) in running else None
 
     def kill(self, kind: str, choice: int) -> float:
         """Kill -9 one of a kind, as soon as there is one; returns when."""
@@ -228,7 +236,9 @@ def stage(tmp_path: Path) -> Iterator[OpenStage]:
     ) -> Iterator[Stage]:
         history = _history(tmp_path / "history", requests)
         config = _config(tmp_path, workers, logs.enter_context(LOGS[engine](tmp_path)))
-        settings = LoopSettings(replicas=2, feedback_seconds=feedback_seconds, serving=SERVING)
+        settings = LoopSettings(
+            replicas=2, feedback_seconds=feedback_seconds, standby=True, serving=SERVING
+        )
         loop = Loop(config, tmp_path / "loop.toml", tmp_path, settings)
         try:
             loop.start()

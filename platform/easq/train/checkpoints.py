@@ -34,7 +34,7 @@ class Checkpoints:
         report: is told of each checkpoint once it is complete, on every worker.
     """
 
-    def __init__(self, folder: Path, own: Claim, report: Callable[[Path, Position], None]) -> None:
+    def __init__(self, folder: Path, own: Claim, report: Callable[[Position], None]) -> None:
         self.folder, self.own, self.report = folder, own, report
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._buffers: Contents | None = None
@@ -60,7 +60,7 @@ class Checkpoints:
             if begun.writing is not None:
                 begun.writing.result()
             self._begun = None
-            self.report(begun.path, begun.position)
+            self.report(begun.position)
 
     def check(self) -> None:
         """Raise what ended the writing."""
@@ -95,7 +95,7 @@ def kept_windows(folder: Path) -> list[int]:
     return sorted(int(number) for number in found if number.isdigit())
 
 
-def forget_unreported(folder: Path, keep: int) -> None:
-    """Drop old checkpoints at a start: Ray Train does not know those of a start that failed."""
-    for window in kept_windows(folder)[: -keep - 1]:
+def forget_old(folder: Path, keep: int) -> None:
+    """Drop all but the newest checkpoints."""
+    for window in kept_windows(folder)[:-keep]:
         shutil.rmtree(checkpoint_path(folder, window), ignore_errors=True)

@@ -11,27 +11,32 @@ quarantine.jsonl    a line for each window that was given up, and why; the rows 
                     newest are in quarantine/
 drain               there while the run is asked to stop after a checkpoint
 running             locked by whoever trains
+turn                locked by the driver whose turn it is, where another stands by; its process id
+ray-train/          what Ray Train writes for itself
 scores/             what candidates scored before their window was learnt from, if asked for
 versions/           versions that wait for the registry
 window-000012/      a checkpoint that has learnt all windows before the 12th
 """
 
 import json
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict
 
 from easq.history import Description
 from easq.train.config import TrainConfig
-from easq.train.drain import forget_drain
+from easq.train.drain import drain_asked, forget_drain
 from easq.train.durable import read_model, replace_file
 
 WINDOWS = "windows.jsonl"
 FAILURES = "failures.jsonl"
 QUARANTINE = "quarantine.jsonl"
 SCORES = "last_scores.json"
+RAY_TRAIN = "ray-train"
+LOOK_SECONDS = 0.1
 WEIGHTS_DEPEND_ON = {
     "run": {"seed"},
     "data": {"window"},
@@ -59,6 +64,14 @@ class Claim(BaseModel):
     config: TrainConfig
 
 
+class Start(NamedTuple):
+    """Of a driver that trains a run, or waits to."""
+
+    config: TrainConfig
+    token: str
+    incarnation: int
+
+
 def run_folder(config: TrainConfig) -> Path:
     return config.run.storage / config.run.name
 
@@ -68,20 +81,30 @@ def waiting_versions(run_dir: Path) -> list[Path]:
     return sorted((run_dir / "versions").glob("window-*"))
 
 
-def claim(config: TrainConfig, history: Description) -> Claim:
+def claim(config: TrainConfig, history: Description, token: str | None = None) -> Claim:
     """Take the run over, or begin it; returns the claim that may write from now on.
+
+    Args:
+        token: of a start that has one already.
 
     Raises:
         ValueError: the run was begun with settings or samples that give other weights.
     """
-    begun = check_begun(config, history)
-    incarnation = begun.incarnation + 1 if begun is not None else 1
     made = Claim(
-        incarnation=incarnation, token=uuid4().hex, history_digest=history.digest, config=config
+        incarnation=next_incarnation(config, history),
+        token=token or uuid4().hex,
+        history_digest=history.digest,
+        config=config,
     )
     replace_file(run_folder(config) / "run.json", made.model_dump_json(indent=2))
     forget_drain(run_folder(config))
     return made
+
+
+def next_incarnation(config: TrainConfig, history: Description) -> int:
+    """What the next start of a run counts as. Raises as `check_begun` does."""
+    begun = check_begun(config, history)
+    return begun.incarnation + 1 if begun is not None else 1
 
 
 def check_begun(config: TrainConfig, history: Description) -> Claim | None:
@@ -124,10 +147,30 @@ def check_claim(folder: Path, own: Claim) -> None:
     """Refuse to write for a run that was started again elsewhere."""
     newest = read_model(folder / "run.json", Claim)
     if newest.token != own.token:
-        raise SupersededError(
-            f"{folder} was taken over by another start of the run (start {newest.incarnation}; "
-            f"this is start {own.incarnation}). Stop one of the two."
-        )
+        raise _superseded(folder, newest, own.incarnation)
+
+
+def awaited_claim(start: Start) -> Claim | None:
+    """The claim of a start, which may wait for another's end; None: that was drained.
+
+    Raises:
+        SupersededError: a third start came between.
+    """
+    folder = run_folder(start.config)
+    while (newest := read_model(folder / "run.json", Claim)).token != start.token:
+        if newest.incarnation >= start.incarnation:
+            raise _superseded(folder, newest, start.incarnation)
+        if drain_asked(folder):
+            return None
+        time.sleep(LOOK_SECONDS)
+    return newest
+
+
+def _superseded(folder: Path, newest: Claim, incarnation: int) -> SupersededError:
+    return SupersededError(
+        f"{folder} was taken over by another start of the run (start {newest.incarnation}; "
+        f"this is start {incarnation}). Stop one of the two."
+    )
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:

@@ -4,15 +4,16 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from uuid import uuid4
 
 import ray
 from ray.train import (
-    CheckpointConfig,
     FailureConfig,
     LoggingConfig,
     RunConfig,
@@ -28,7 +29,14 @@ from easq.train.drain import ask_to_drain, running
 from easq.train.failures import Failures
 from easq.train.latest import Latest, read_latest
 from easq.train.methods import check_checkpointed
-from easq.train.run_folder import Claim, check_begun, claim, run_folder
+from easq.train.run_folder import (
+    RAY_TRAIN,
+    Start,
+    check_begun,
+    claim,
+    next_incarnation,
+    run_folder,
+)
 from easq.train.tail import check_kept, stretch_of
 from easq.train.worker import train_on_stream
 
@@ -54,12 +62,21 @@ def complete(config: TrainConfig) -> Latest | None:
     return latest if done else None
 
 
-def fit(config: TrainConfig) -> Latest:
+def fit(
+    config: TrainConfig,
+    begin: Callable[[], object] = lambda: None,
+    turn: Callable[[], bool] | None = None,
+) -> Latest:
     """Train to the end of the history on the connected cluster, from where the run stopped.
 
     A complete run is left as it is. One with a log goes on with that until it is drained: by
     `easq.train.drain`, or by a SIGINT or SIGTERM; a SIGINT after that aborts it. The handlers
     stay, so that the caller closes what it has in peace; `signals_kept` puts them back.
+
+    Args:
+        begin: comes before the run is claimed.
+        turn: of a run that another driver trains. Waits for that one's end, in a thread, while
+            the workers of this one start and wait too; says whether to go on.
 
     Raises:
         ValueError: the run was begun otherwise, the samples are damaged or were trimmed before
@@ -74,9 +91,20 @@ def fit(config: TrainConfig) -> Latest:
     check_cluster(config.workers)
     if config.stream is not None:
         check_kept(stretch_of(config, config.stream))
-    own = claim(config, history.description)
+    start = Start(config, uuid4().hex, next_incarnation(config, history.description))
+    trainer = _trainer(start)
+
+    def claim_now() -> None:
+        begin()
+        claim(config, history.description, start.token)
+        trainer.claimed.set()
+
+    if turn is None:
+        claim_now()
+    else:
+        threading.Thread(target=_in_turn, args=(turn, claim_now), daemon=True).start()
     with running(run_folder(config)):
-        _trainer(own).fit()
+        trainer.fit()
     if (latest := read_latest(run_folder(config))) is None:
         raise ValueError(f"{config.data.history} holds no requests to learn from")
     return latest
@@ -110,14 +138,28 @@ def _places(node: dict[str, float], workers: WorkersSection) -> int:
     return min(by_cpu, int(node.get("GPU", 0))) if workers.use_gpu else by_cpu
 
 
+def _in_turn(turn: Callable[[], bool], claim_now: Callable[[], None]) -> None:
+    """In a thread. What fails ends the process, and meets whoever starts it again."""
+    try:
+        if turn():
+            claim_now()
+    except Exception:  # noqa: BLE001
+        traceback.print_exc()
+        os._exit(1)
+
+
 class _Drainable(TorchTrainer):
-    """Drains at the first signal. Ray's way with a signal, to abort, follows at the second."""
+    """Drains at the first signal. Ray's way with a signal, to abort, follows at the second.
+
+    Before the run is claimed a signal ends this driver alone.
+    """
 
     folder: Path
+    claimed: threading.Event
 
     def _register_sigint_handler(self, controller: Any) -> None:
         super()._register_sigint_handler(controller)
-        drain_first(self.folder, signal.getsignal(signal.SIGINT))
+        drain_first(self.folder, signal.getsignal(signal.SIGINT), self.claimed)
 
     def _create_default_callbacks(self) -> list[Any]:
         """Without two processes: one deals datasets out to workers, but each has one of its own;
@@ -127,7 +169,7 @@ class _Drainable(TorchTrainer):
         return [each for each in callbacks if not isinstance(each, unused)]
 
 
-def drain_first(folder: Path, abort: Any) -> None:
+def drain_first(folder: Path, abort: Any, claimed: threading.Event) -> None:
     """Take SIGINT and SIGTERM: ask the run to drain; a SIGINT that is not the first aborts.
 
     SIGTERM never does: whoever stops a process sends it without knowing that others did.
@@ -135,6 +177,8 @@ def drain_first(folder: Path, abort: Any) -> None:
     asked = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
+        if not claimed.is_set():
+            raise KeyboardInterrupt
         if asked.is_set() and number == signal.SIGINT:
             abort(number, frame)
         asked.set()
@@ -156,13 +200,13 @@ def signals_kept() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def _trainer(own: Claim) -> TorchTrainer:
-    config = own.config
+def _trainer(start: Start) -> _Drainable:
+    config = start.config
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     workers = config.workers
     trainer = _Drainable(
         train_on_stream,
-        train_loop_config={"claim": own},
+        train_loop_config={"start": start},
         torch_config=TorchConfig(backend=workers.backend, timeout_s=COLLECTIVE_TIMEOUT_S),
         scaling_config=ScalingConfig(
             num_workers=workers.num,
@@ -171,13 +215,12 @@ def _trainer(own: Claim) -> TorchTrainer:
             label_selector=workers.labels or None,
         ),
         run_config=RunConfig(
-            name=config.run.name,
-            storage_path=str(config.run.storage),
+            name=RAY_TRAIN,
+            storage_path=str(run_folder(config)),
             failure_config=FailureConfig(max_failures=workers.max_failures),
-            checkpoint_config=CheckpointConfig(num_to_keep=config.checkpoint.keep),
             callbacks=[Failures(run_folder(config))],
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
-    trainer.folder = run_folder(config)
+    trainer.folder, trainer.claimed = run_folder(config), threading.Event()
     return trainer

@@ -16,7 +16,7 @@ from easq.history import History
 from easq.log.connect import open_log
 from easq.train.attempts import Attempts, give_up
 from easq.train.ballot import ballot
-from easq.train.checkpoints import Checkpoints, forget_unreported, kept_windows, latest_of
+from easq.train.checkpoints import Checkpoints, forget_old, kept_windows, latest_of
 from easq.train.collective import rank
 from easq.train.config import TrainConfig
 from easq.train.drain import drain_asked
@@ -48,7 +48,7 @@ class Work:
     """
 
     def __init__(
-        self, own: Claim, device: torch.device, report: Callable[[Path, Position], None]
+        self, own: Claim, device: torch.device, report: Callable[[Position], None]
     ) -> None:
         self.own, self.config, self.folder = own, own.config, run_folder(own.config)
         check_claim(self.folder, own)
@@ -124,9 +124,10 @@ class Work:
             self.saved = self.learner.next_window
 
     def _trim(self) -> None:
-        """Topic `models` keeps what leads on from the checkpoints that are kept."""
+        """Old checkpoints go; topic `models` keeps what leads on from those that are kept."""
+        forget_old(self.folder, self.config.checkpoint.keep)
         if self.announcer is not None:
-            self.announcer.forget(kept_windows(self.folder)[-self.config.checkpoint.keep :][0])
+            self.announcer.forget(kept_windows(self.folder)[0])
 
 
 def _in_turn(
@@ -153,7 +154,6 @@ def _resumed(config: TrainConfig, device: torch.device) -> tuple[Learner, Publis
         published.restore(checkpoint, learner)
         if rank() == 0:
             write_latest(folder, latest_of(learner.position, checkpoint))
-            forget_unreported(folder, config.checkpoint.keep)
     if rank() == 0:
         forget_windows_from(folder, learner.next_window)
     return learner, published

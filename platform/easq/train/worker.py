@@ -1,7 +1,6 @@
 """What Ray Train runs on each worker: a run's work, fed by this worker's dataset."""
 
 import time
-from pathlib import Path
 from threading import Timer
 from typing import Any
 
@@ -9,18 +8,18 @@ import ray
 import ray.train
 import torch
 from ray.data import Datasource
-from ray.train import Checkpoint, CheckpointUploadMode
 from ray.train.torch import get_device
 
 from easq.stream import PassSource, Windows, begin_reader, share_dataset, shares, unlearnt
+from easq.train.ballot import ballot
 from easq.train.collective import rank, world_size
 from easq.train.config import TrainConfig
 from easq.train.position import Position
-from easq.train.run_folder import Claim, run_folder
+from easq.train.run_folder import Start, awaited_claim, run_folder
 from easq.train.tail import stretch_of
 from easq.train.work import Work
 
-SPARES_AFTER_SECONDS = 10.0
+SPARES_AFTER_SECONDS = 15.0
 """A group that has just started has more urgent work for its cores."""
 SPARE_START_SECONDS = 10.0
 
@@ -28,20 +27,23 @@ SPARE_START_SECONDS = 10.0
 def train_on_stream(job: dict[str, Any]) -> None:
     """Learn the windows of this worker's dataset, from the newest checkpoint on.
 
-    `job` holds the `claim` of the run's start. A run with a log begins pass after pass, until it
-    is to be drained.
+    `job` holds the run's `start`, which may wait for another's end; then the workers do. A run
+    with a log begins pass after pass, until it is to be drained.
     """
     begin_reader()
-    own: Claim = job["claim"]
-    config = own.config
+    start: Start = job["start"]
+    config = start.config
     device = get_device() if config.workers.use_gpu else torch.device("cpu")
-    work = Work(own, device, _report)
-    windows = share_dataset(_source(config), config.workers.labels).iterator()
-    endless = config.stream is not None
     if rank() == 0:
         spares = Timer(SPARES_AFTER_SECONDS, _begin_spares, (config.workers.spares,))
         spares.daemon = True
         spares.start()
+    own = awaited_claim(start)
+    if ballot(own is None, False, device).drain or own is None:
+        return
+    work = Work(own, device, _report)
+    windows = share_dataset(_source(config), config.workers.labels).iterator()
+    endless = config.stream is not None
     while not work.learn_pass(shares(windows, ahead=0 if endless else 1)) and endless:
         pass
     work.checkpoint()
@@ -67,11 +69,10 @@ def _source(config: TrainConfig) -> Datasource:
     return unlearnt(windows, run_folder(config), rank(), world_size())
 
 
-def _report(path: Path, position: Position) -> None:
-    """Tell Ray Train of a checkpoint; it returns once all workers have told of it."""
-    ray.train.report(
-        {"window": position.next_window, "step": position.step},
-        Checkpoint(str(path)) if rank() == 0 else None,
-        checkpoint_dir_name=path.name,
-        checkpoint_upload_mode=CheckpointUploadMode.NO_UPLOAD,
-    )
+def _report(position: Position) -> None:
+    """Tell Ray Train of a checkpoint; it returns once all workers have told of it.
+
+    Ray Train does not get the checkpoint. It would know those of one driver alone, and fail on
+    them where another one has gone on.
+    """
+    ray.train.report({"window": position.next_window, "step": position.step})

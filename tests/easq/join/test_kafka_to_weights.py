@@ -57,7 +57,7 @@ def test_the_deltas_of_what_was_joined_and_learnt_lead_a_replica_to_the_trainers
     log = open_log(address)
     join_all(log, [random_events(spec, p, 150) for p in range(PARTITIONS)], quick)
     history = History.open(config.data.history)
-    trainer = Work(claim(config, history.description), torch.device("cpu"), lambda *_: None)
+    trainer = Work(claim(config, history.description), torch.device("cpu"), lambda _: None)
     shares = arriving(config)
     trainer.learn_pass(iter(shares[:HISTORY_WINDOWS]))
     replica = ServedWeights.of({n: w.clone() for n, w in weights(trainer).items()})

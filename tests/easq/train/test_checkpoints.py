@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from easq.history import History
-from easq.train.checkpoints import Checkpoints, forget_unreported, kept_windows
+from easq.train.checkpoints import Checkpoints, forget_old, kept_windows
 from easq.train.config import parse_config
 from easq.train.latest import read_latest
 from easq.train.learner import Learner
@@ -60,7 +60,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_a_checkpoint_is_of_its_window_though_steps_go_on(run, tmp_path):
     """The second one reuses the first one's memory."""
     told: list[int] = []
-    checkpoints = Checkpoints(run.folder, run.own, lambda _, at: told.append(at.next_window))
+    checkpoints = Checkpoints(run.folder, run.own, lambda at: told.append(at.next_window))
     may_go_on = threading.Event()
     expected = {}
     checkpoints._writer.submit(may_go_on.wait, 120)  # the writer is busy while steps go on
@@ -85,7 +85,7 @@ def test_a_checkpoint_is_of_its_window_though_steps_go_on(run, tmp_path):
 
 
 def test_a_run_that_was_taken_over_hears_of_it_at_the_next_window(run):
-    checkpoints = Checkpoints(run.folder, run.own, lambda _, at: pytest.fail("not complete"))
+    checkpoints = Checkpoints(run.folder, run.own, lambda at: pytest.fail("not complete"))
     run.learn()
     newer = json.loads((run.folder / "run.json").read_text()) | {"token": "of another start"}
     (run.folder / "run.json").write_text(json.dumps(newer))
@@ -98,13 +98,13 @@ def test_a_run_that_was_taken_over_hears_of_it_at_the_next_window(run):
     assert newest_checkpoint(run.folder) is None
 
 
-def test_what_failed_starts_have_left_goes_but_for_the_newest(run):
-    checkpoints = Checkpoints(run.folder, run.own, lambda _, at: None)
+def test_old_ones_go_but_for_the_newest(run):
+    checkpoints = Checkpoints(run.folder, run.own, lambda at: None)
     for _ in range(WINDOWS):
         run.learn()
         checkpoints.begin(run.learner.contents())
     checkpoints.settle()
-    forget_unreported(run.folder, keep=2)
+    forget_old(run.folder, keep=3)
     assert kept_windows(run.folder) == [3, 4, 5]
     newest = newest_checkpoint(run.folder)
     assert newest is not None

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -52,7 +53,11 @@ def test_the_first_signal_drains_and_only_an_interrupt_after_it_aborts(tmp_path,
     if drained_by_file:
         ask_to_drain(tmp_path)
     with signals_kept():
-        drain_first(tmp_path, lambda number, _: aborted.append(number))
+        drain_first(tmp_path, lambda number, _: aborted.append(number), claimed := Event())
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert drain_asked(tmp_path) == drained_by_file
+        claimed.set()
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
         assert (drain_asked(tmp_path), aborted) == (True, [])

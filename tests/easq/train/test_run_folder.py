@@ -2,24 +2,28 @@
 
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
 
 from easq.stream import Windows, unlearnt
 from easq.train.config import TrainConfig, parse_config
+from easq.train.drain import ask_to_drain
 from easq.train.durable import put_folder, replace_file
 from easq.train.latest import Latest, read_latest, write_latest
 from easq.train.position import newest_checkpoint
 from easq.train.run_folder import (
     WINDOWS,
+    Start,
     SupersededError,
     append_line,
+    awaited_claim,
     check_begun,
     check_claim,
     claim,
     forget_windows_from,
+    next_incarnation,
     run_folder,
 )
 from easq.train.share import unpack
@@ -29,6 +33,29 @@ from easq.train.trainer import fit
 def config(root: Path, **tables: dict) -> TrainConfig:
     run = {"name": "a", "storage": str(root)}
     return parse_config({"run": run, "data": {"history": "h"}, **tables}, "test")
+
+
+def test_a_start_waits_for_its_claim_and_another_one_refuses_it(make_history, tmp_path):
+    history = make_history(5).description
+    first = claim(config(tmp_path), history)
+    waiting = Start(config(tmp_path), "second", next_incarnation(config(tmp_path), history))
+    with ThreadPoolExecutor() as pool:
+        awaited = pool.submit(awaited_claim, waiting)
+        assert not wait([awaited], timeout=0.5).done
+        check_claim(tmp_path / "a", first)
+        second = claim(config(tmp_path), history, "second")
+        assert awaited.result(timeout=60) == second
+        assert second.incarnation == 2
+    assert awaited_claim(waiting) == second
+    claim(config(tmp_path), history)
+    with pytest.raises(SupersededError, match=r"\(start 3; this is start 2\)"):
+        awaited_claim(waiting)
+
+
+def test_a_start_that_waits_ends_where_the_run_is_drained(make_history, tmp_path):
+    claim(config(tmp_path), make_history(5).description)
+    ask_to_drain(tmp_path / "a")
+    assert awaited_claim(Start(config(tmp_path), "second", 2)) is None
 
 
 def test_only_the_newest_start_of_a_run_may_write(make_history, tmp_path):

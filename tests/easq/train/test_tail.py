@@ -174,7 +174,7 @@ def test_a_window_of_other_features_is_left_out_and_the_run_goes_on(
     log.append("samples", 0, seal_window(random_samples(5).drop_columns(["item.tag"]), 1, 0))
     append_windows(log, 2, 1)
     history = History.open(config.data.history).description
-    work = Work(claim(config, history), torch.device("cpu"), lambda *_: None)
+    work = Work(claim(config, history), torch.device("cpu"), lambda _: None)
     work.learn_pass(iter(windows(stretch)))
     assert work.learner.position.offsets == {0: log.end("samples", 0)}
     assert work.learner.position.requests == 20 * (HISTORY_WINDOWS + 2)
