@@ -1,12 +1,16 @@
 """The mean turn that decides who may wait: what counts, and how much."""
 
 import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 
 import pytest
 
 from serving import admission
 from serving.admission import Admission
 from serving.refusal import RefusedError
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
 class Clock:
@@ -26,6 +30,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+@pytest.fixture
+def run() -> Iterator[Run]:
+    with asyncio.Runner() as runner:
+        yield runner.run
+
+
 async def _ranked(queue: Admission, clock: Clock, seconds: float, fails: bool = False) -> bool:
     try:
         async with queue.turn():
@@ -39,33 +49,29 @@ async def _ranked(queue: Admission, clock: Clock, seconds: float, fails: bool = 
     return True
 
 
-def _burst(queue: Admission, clock: Clock, number: int, seconds: float) -> int:
+async def _burst(queue: Admission, clock: Clock, number: int, seconds: float) -> int:
     """How many of a burst are ranked."""
-
-    async def burst() -> list[bool]:
-        return await asyncio.gather(*(_ranked(queue, clock, seconds) for _ in range(number)))
-
-    return sum(asyncio.run(burst()))
+    return sum(await asyncio.gather(*(_ranked(queue, clock, seconds) for _ in range(number))))
 
 
-def test_a_slow_first_turn_is_soon_forgotten(clock):
+def test_a_slow_first_turn_is_soon_forgotten(clock, run):
     queue = Admission(0.5)
-    assert _burst(queue, clock, 1, 30.0) == 1
-    ranked = [_burst(queue, clock, 20, 0.003) for _ in range(12)]
+    assert run(_burst(queue, clock, 1, 30.0)) == 1
+    ranked = [run(_burst(queue, clock, 20, 0.003)) for _ in range(12)]
     assert ranked[0] < 20
     assert ranked[-1] == 20
 
 
-def test_a_turn_that_fails_is_not_charged_to_the_next(clock):
+def test_a_turn_that_fails_is_not_charged_to_the_next(clock, run):
     queue = Admission(0.5)
     for _ in range(100):
-        asyncio.run(_ranked(queue, clock, 0.0098, fails=True))
-        asyncio.run(_ranked(queue, clock, 0.0098))
-    assert _burst(queue, clock, 50, 0.0098) == 50
-    assert _burst(queue, clock, 100, 0.0098) == 52
+        run(_ranked(queue, clock, 0.0098, fails=True))
+        run(_ranked(queue, clock, 0.0098))
+    assert run(_burst(queue, clock, 50, 0.0098)) == 50
+    assert run(_burst(queue, clock, 100, 0.0098)) == 52
 
 
-def test_what_may_wait_follows_from_how_long_a_turn_takes(clock):
+def test_what_may_wait_follows_from_how_long_a_turn_takes(clock, run):
     queue = Admission(0.5)
-    _burst(queue, clock, 1, 0.09)
-    assert _burst(queue, clock, 20, 0.09) == 6
+    run(_burst(queue, clock, 1, 0.09))
+    assert run(_burst(queue, clock, 20, 0.09)) == 6
