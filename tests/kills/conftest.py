@@ -84,6 +84,7 @@ class Stat(NamedTuple):
     parent: int
     started: int
     is_dead: bool  # and waits for its parent to ask
+    used: int  # clock ticks of CPU
 
 
 def _stat(pid: int) -> Stat | None:
@@ -91,7 +92,8 @@ def _stat(pid: int) -> Stat | None:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    stat = Stat(int(fields[1]), int(fields[19]), fields[0] in "ZX")
+    used = int(fields[11]) + int(fields[12])
+    stat = Stat(int(fields[1]), int(fields[19]), fields[0] in "ZX", used)
     return None if stat.is_dead else stat
 
 
@@ -106,6 +108,18 @@ def family(pid: int) -> dict[Process, bytes]:
         found |= new
         new = {p for p, stat in stats.items() if stat.parent in found} - found
     return {Process(p, stats[p].started): _command(p) for p in found}
+
+
+def _working(processes: list[Process]) -> list[Process]:
+    """Those that train, not the group that stands by: it hardly uses the CPU."""
+    before = [_used(p) for p in processes]
+    time.sleep(1)
+    used = [_used(p) - b for p, b in zip(processes, before, strict=True)]
+    return [p for p, ticks in zip(processes, used, strict=True) if 2 * ticks > max(used)]
+
+
+def _used(process: Process) -> int:
+    return stat.used if (stat := _stat(process.pid)) is not None else 0
 
 
 def _command(pid: int) -> bytes:
@@ -194,7 +208,8 @@ class Stage:
         self.known |= processes.keys()
         if not title:
             return [p for p in processes if p.pid == pid]
-        return sorted(p for p, command in processes.items() if command.startswith(title))
+        found = sorted(p for p, command in processes.items() if command.startswith(title))
+        return _working(found) if kind == "worker" else found
 
     def _driver(self) -> object:
         """Process id of the driver that trains; None while it does not run."""
