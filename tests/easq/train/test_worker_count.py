@@ -35,9 +35,10 @@ def trained(history_at, tmp_path_factory) -> dict[int, Path]:
     return {world: folder / str(world) for world in (1, 2, 4)}
 
 
+@pytest.mark.parametrize("kept", ["weights", "served"])
 @pytest.mark.parametrize("world", [2, 4])
-def test_several_workers_give_the_weights_of_one_in_float64(trained, world):
-    one, many = (load_file(trained[w] / "weights.safetensors") for w in (1, world))
+def test_several_workers_give_the_weights_of_one_in_float64(trained, world, kept):
+    one, many = (load_file(trained[w] / f"{kept}.safetensors") for w in (1, world))
     for name, weight in one.items():
         torch.testing.assert_close(many[name], weight, rtol=0, atol=1e-9)
 
