@@ -14,6 +14,7 @@ from easq.samples import BehaviourOrder, flatten
 from easq.study.judge import Requests
 from easq.study.prequential import Judged
 from easq.study.user_sums import PARTS
+from easq.train.config import TrainConfig
 
 SERVED, FUSION = "served", "fusion"
 GAMMAS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 2.0)
@@ -29,12 +30,13 @@ def oracle(gamma: float) -> str:
     return f"oracle {gamma:g}"
 
 
-def rankings(judged: Judged, requests: Requests, of_base: bool) -> dict[str, np.ndarray]:
-    """Scores by name, [N] each. `of_base`: with those that need no training but EMER's."""
+def rankings(judged: Judged, requests: Requests, config: TrainConfig) -> dict[str, np.ndarray]:
+    """Scores by name, [N] each. Runs that nothing aligned are mixed: no study asks of others."""
     y, s = judged.main, judged.satisfaction
-    mixed = {} if s is None else {blend(gamma): blended(y, s, gamma) for gamma in GAMMAS}
-    if not of_base:
-        return {SERVED: y, **mixed}
+    if config.model.method != "emer":
+        if s is None or config.loss.alignment or config.loss.offset:
+            return {SERVED: y}
+        return {SERVED: y, **{blend(gamma): blended(y, s, gamma) for gamma in GAMMAS}}
     best = {oracle(gamma): y + gamma * requests.expected for gamma in GAMMAS}
     return {SERVED: y, FUSION: _fusion(judged, requests), **best}
 

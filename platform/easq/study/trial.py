@@ -131,7 +131,7 @@ def run_trial(trial: Trial, out: Path) -> str:
     requests = Requests.of(judged, history)
     exposed = trial.simulation.traffic.exposed
     above = trial.simulation.world.satisfied_above
-    compared = rankings(judged, requests, of_base=config.model.method == "emer")
+    compared = rankings(judged, requests, config)
     sums = judge(requests, compared, above, exposed)
     seconds = time.perf_counter() - started
     _write(out / "trials" / trial.key, trial, sums, seconds)
