@@ -6,25 +6,26 @@ out of its reach. *Offset*: L_main is taken of y-hat - gamma s-hat, in L_DPO's p
 """
 
 from easq.study.compare_page import Question
-from easq.study.methods import ALIGNMENT, BASE, GAMMA, LAMBDA_2, METHODS, Method
+from easq.study.methods import ALIGNMENT, BASE, EASQ, GAMMA, METHODS, ROWS, Method
 from easq.study.rankings import GAMMAS
 
 OFFSET = "loss.offset"
-OFFSETS = (0.06, 0.1, 0.2, 0.3, 0.5)
+OFFSETS = (0.1, 0.2, 0.3, 0.4)
+LAMBDA_2 = (0.025, 0.05, 0.1)
 SUBJECT = "rows_offset"
 
-_EASQ = {"model.method": "easq"}
-_ROWS = {**_EASQ, "model.satisfaction_updates_embeddings": True}
+_UNALIGNED = {"model.method": "easq", ALIGNMENT: 0.0}
 
 BEYOND: dict[str, Method] = {
     BASE: METHODS[BASE],
     "easq": METHODS["easq"],
+    "easq_printed": METHODS["easq_printed"],
     "emer_s": METHODS["emer_s"],
     "blend": METHODS["blend"],
-    "offset": Method("offset", {**_EASQ, ALIGNMENT: 0.0}, OFFSET, OFFSETS),
-    "rows": Method("rows, DPO", _ROWS, ALIGNMENT, LAMBDA_2),
-    "rows_blend": Method("rows, blend", {**_ROWS, ALIGNMENT: 0.0}, GAMMA, GAMMAS),
-    SUBJECT: Method("rows and offset", {**_ROWS, ALIGNMENT: 0.0}, OFFSET, OFFSETS),
+    "offset": Method("offset", _UNALIGNED, OFFSET, OFFSETS),
+    "rows": Method("rows, DPO", {**EASQ, **ROWS}, ALIGNMENT, LAMBDA_2),
+    "rows_blend": Method("rows, blend", {**_UNALIGNED, **ROWS}, GAMMA, GAMMAS),
+    SUBJECT: Method("rows and offset", {**_UNALIGNED, **ROWS}, OFFSET, OFFSETS),
     "oracle": METHODS["oracle"],
 }
 

@@ -8,11 +8,17 @@ from easq.study.rankings import FUSION, GAMMAS, SERVED, blend, oracle
 
 ALIGNMENT = "loss.alignment"
 KAPPA = (0.25, 0.5, 1.0, 2.0)
-SMALL = (0.05, 0.1, 0.2, 0.5)
 TEACHER = (0.1, 0.3, 1.0)
-CENSUS = (1.0, 3.0)
-LAMBDA_2 = (0.5, 1.0, 2.0, 5.0)
+PAIRS = (0.1, 0.2, 0.35, 0.5)
+CLASSIC = (0.2, 0.5, 1.0, 1.5)
+PRINTED = (0.5, 1.0, 2.0, 3.0)
+LAMBDA_2 = (0.025, 0.05, 0.1, 0.15)
 """Values that cost from less than 1 % of behaviour to more than 3 %."""
+BETA = 2.0
+"""Where EASQ's curve is best among .1 (the paper's), .5, 2, 5 and 10, in worlds of no preset."""
+EASQ = {"model.method": "easq", "loss.beta": BETA}
+ROWS = {"model.satisfaction_updates_embeddings": True}
+"""L_satis also trains the embedding rows."""
 
 
 class Point(NamedTuple):
@@ -54,14 +60,20 @@ BASE = "emer"
 
 METHODS: dict[str, Method] = {
     BASE: Method("EMER", {"model.method": "emer"}),
-    "easq": Method("EASQ", {"model.method": "easq"}, ALIGNMENT, LAMBDA_2),
-    "emer_s": Method("EMERs", {"model.method": "emer_s"}, ALIGNMENT, SMALL),
+    "easq": Method("EASQ", EASQ, ALIGNMENT, LAMBDA_2),
+    "easq_printed": Method(
+        "EASQ, β = 0.1 as printed", {"model.method": "easq"}, ALIGNMENT, PRINTED
+    ),
+    "emer_s": Method("EMERs", {"model.method": "emer_s"}, ALIGNMENT, PAIRS),
     "imputation": Method(
         "Imputation Network", {"model.method": "imputation"}, "imputation.kappa", KAPPA
     ),
     "saqrec": Method("SAQRec", {"model.method": "saqrec"}, ALIGNMENT, TEACHER),
     "classic_dpo": Method(
-        "classic DPO, frozen reference", {"model.method": "classic_dpo"}, ALIGNMENT, LAMBDA_2
+        "classic DPO, frozen reference",
+        {"model.method": "classic_dpo", "loss.beta": 0.5},
+        ALIGNMENT,
+        CLASSIC,
     ),
     "fusion": Method("weighted fusion formula", {"model.method": "emer"}, ranking=FUSION),
     "easq_without_dpo": Method("EASQ without DPO", {"model.method": "easq", ALIGNMENT: 0.0}),
@@ -69,10 +81,10 @@ METHODS: dict[str, Method] = {
         "blend ŷ + γ ŝ, no DPO", {"model.method": "easq", ALIGNMENT: 0.0}, GAMMA, GAMMAS
     ),
     "census": Method(
-        "EASQ, every view answered",
-        {"model.method": "easq"},
-        ALIGNMENT,
-        CENSUS,
+        "blend of rows, every view answered",
+        {"model.method": "easq", ALIGNMENT: 0.0, **ROWS},
+        GAMMA,
+        GAMMAS,
         questionnaire="census",
         is_ceiling=True,
     ),

@@ -8,13 +8,15 @@ from easq.study.compare import Place, place
 from easq.study.evidence import evidence
 from easq.study.intervals import Interval, draw
 from easq.study.measures import MEASURES, SUBJECT, above_curve, mean_of
-from easq.study.methods import ALIGNMENT, BASE, LAMBDA_2, METHODS, Method
+from easq.study.methods import ALIGNMENT, BASE, BETA, EASQ, LAMBDA_2, METHODS, Method
 from easq.study.plan import Plan
 from easq.study.user_sums import ALL
 
 BETAS = (0.1, 0.5, 2.0)
 PUSH = 0.2
 """lambda_2 beta, the push of L_DPO on a pair without margin (twice it), held while beta varies."""
+AS_SET = {**EASQ, ALIGNMENT: PUSH / BETA}
+"""EASQ where nothing is varied."""
 FULL = "full"
 COMPARED = {name: METHODS[name] for name in (BASE, SUBJECT)}
 """What every variant is set beside: EMER, and EASQ's curve over lambda_2."""
@@ -24,7 +26,7 @@ SHOWN = ("answers_ndcg_5", "answers_hr_5")
 
 def _easq(title: str, **settings: object) -> Method:
     dotted = {name.replace("__", "."): value for name, value in settings.items()}
-    return Method(title, {"model.method": "easq", **dotted})
+    return Method(title, {**AS_SET, **dotted})
 
 
 PARTS: dict[str, Method] = {
@@ -62,12 +64,12 @@ KNOBS: dict[str, tuple[str, str, tuple[float, ...]]] = {
     "K1": ("K₁, experts of the main pathway", "model.main.experts", (1, 2, 4, 8)),
     "K2": ("K₂, experts of the satisfaction pathway", "model.satisfaction.experts", (1, 2, 4, 8)),
     "lambda_1": ("λ₁, weight of L_satis", "loss.satisfaction", (0.1, 0.3, 1.0, 3.0)),
-    "lambda_2": ("λ₂, weight of L_DPO", ALIGNMENT, (*LAMBDA_2, 20.0)),
+    "lambda_2": ("λ₂, weight of L_DPO", ALIGNMENT, (*LAMBDA_2, 0.5, 1.0)),
 }
 """Fig. 6: name -> title, setting, values. The other three stay as they are."""
 
 SWEEP: dict[str, Method] = {
-    f"{name}_{value:g}": Method(f"{title} = {value:g}", {"model.method": "easq", setting: value})
+    f"{name}_{value:g}": Method(f"{title} = {value:g}", {**AS_SET, setting: value})
     for name, (title, setting, values) in KNOBS.items()
     for value in values
 }
