@@ -17,7 +17,7 @@ from easq.datasets.kuairand_files import find_files
 from easq.datasets.kuairand_lists import Lists
 from easq.history import History, write_history
 from easq.peers import equal_behaviour_page
-from easq.peers.equal_behaviour import compare, points_of
+from easq.peers.equal_behaviour import compare, evidence_of
 from easq.peers.judge import CHOSEN_ON, Truth
 from easq.peers.rankers import RANKERS, RIVALS, SUBJECT
 from easq.samples import Flat, flatten
@@ -96,7 +96,7 @@ def _flat(history: History) -> Flat:
 
 def _at_equal_behaviour(log: Log, trained: Trained, folder: Path) -> Findings:
     """What was found; its picture also as a file."""
-    found = compare(points_of(log.truth, rankings(trained, RANKERS)), RANKERS, SUBJECT, RIVALS)
+    found = compare(evidence_of(log.truth, rankings(trained, RANKERS)), RANKERS, SUBJECT, RIVALS)
     folder.mkdir(exist_ok=True)
     equal_behaviour_page.drawn(found, RANKERS).savefig(
         folder / "trade-off.svg", metadata={"Date": None}

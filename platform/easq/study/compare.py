@@ -10,7 +10,6 @@ from easq.study.curves import BUDGETS
 from easq.study.evidence import Evidence, evidence
 from easq.study.intervals import Draws, Interval, draw
 from easq.study.measures import (
-    MEASURES,
     SUBJECT,
     ahead,
     costs,
@@ -22,7 +21,7 @@ from easq.study.measures import (
 )
 from easq.study.methods import Method
 from easq.study.plan import Plan
-from easq.study.user_sums import ALL, ANSWERS, BEHAVIOUR, GAUC, METRICS
+from easq.study.user_sums import ALL, ANSWERS
 
 AFFORDED = BUDGETS[-1]
 """A knob is chosen among the values that cost at most so much behaviour, in % (validation days)."""
@@ -32,8 +31,8 @@ class Place(NamedTuple):
     """A point of a curve."""
 
     value: float  # of the knob
-    cost: Interval  # % of EMER's behaviour NDCG@5
-    gain: dict[str, Interval]  # over EMER, of each of MEASURES
+    cost: Interval  # % of EMER's behaviour
+    gain: dict[str, Interval]  # over EMER, of each measure of satisfaction
     gauc: Interval  # long-view GAUC less EMER's
 
 
@@ -67,10 +66,7 @@ def compare(
 ) -> Comparison:
     """Read finished trials and judge. Raises FileNotFoundError where one has not finished."""
     test = evidence(plan, methods, out, "test", ALL)
-    draws = draw(test.worlds)
-    curves = {n: curve(test, draws, subject, n, method.values) for n, method in methods.items()}
-    levels = (BEHAVIOUR, GAUC, *MEASURES)
-    base = {name: draws.interval(mean_of(test.base, name)) for name in levels}
+    base, curves = at_equal_behaviour(test, draw(test.worlds), methods, subject)
     chosen = _chosen(evidence(plan, methods, out, "validation", ALL))
     contenders = {name: m for name, m in methods.items() if not m.is_ceiling}
     tables = {
@@ -82,15 +78,25 @@ def compare(
     return Comparison(subject, base, curves, tables)
 
 
+def at_equal_behaviour(
+    test: Evidence, draws: Draws, methods: Mapping[str, Method], subject: str
+) -> tuple[dict[str, Interval], dict[str, Curve]]:
+    """Where EMER stands, and the curves of all methods beside the subject's."""
+    levels = dict.fromkeys((test.behaviour, test.gauc, *test.measures))
+    base = {name: draws.interval(mean_of(test, test.base, name)) for name in levels}
+    return base, {n: curve(test, draws, subject, n, m.values) for n, m in methods.items()}
+
+
 def curve(
     test: Evidence, draws: Draws, subject: str, name: str, values: tuple[float, ...]
 ) -> Curve:
     """A method's curve and what it reaches, by itself and against the subject's."""
     start = test.places[name].start
     places = [place(test, draws, start + i, value) for i, value in enumerate(values)]
-    at = {m: {b: draws.interval(reached(test, name, m, b)) for b in BUDGETS} for m in MEASURES}
+    measures = test.measures
+    at = {m: {b: draws.interval(reached(test, name, m, b)) for b in BUDGETS} for m in measures}
     lead = {
-        m: {b: draws.interval(ahead(test, subject, name, m, b)) for b in BUDGETS} for m in MEASURES
+        m: {b: draws.interval(ahead(test, subject, name, m, b)) for b in BUDGETS} for m in measures
     }
     return Curve(places, at, lead)
 
@@ -98,8 +104,8 @@ def curve(
 def place(test: Evidence, draws: Draws, point: int, value: float) -> Place:
     """One point against EMER."""
     only = slice(point, point + 1)
-    gained = {m: draws.interval(first(gains(test, only, m))) for m in MEASURES}
-    gauc = draws.interval(first(gains(test, only, GAUC)))
+    gained = {m: draws.interval(first(gains(test, only, m))) for m in test.measures}
+    gauc = draws.interval(first(gains(test, only, test.gauc)))
     return Place(value, draws.interval(first(costs(test, only))), gained, gauc)
 
 
@@ -109,7 +115,7 @@ def _chosen(validation: Evidence) -> dict[str, int]:
     chosen = {}
     for name, points in validation.places.items():
         cost = costs(validation, points)(means)
-        answers = means[:, points, METRICS.index(ANSWERS[0])].mean(0)
+        answers = means[:, points, validation.metrics.index(ANSWERS[0])].mean(0)
         affordable = cost <= AFFORDED
         best = np.where(affordable, answers, -np.inf).argmax()
         chosen[name] = int(best if affordable.any() else cost.argmin())
@@ -124,8 +130,8 @@ def _table(
     return {
         name: Row(
             method.values[chosen[name]],
-            {column: draws.interval(mean_of(at[name], column)) for column in ANSWERS},
-            None if name == subject else draws.interval(improvement(at[subject], at[name])),
+            {column: draws.interval(mean_of(test, at[name], column)) for column in ANSWERS},
+            None if name == subject else draws.interval(improvement(test, at[subject], at[name])),
         )
         for name, method in methods.items()
     }

@@ -9,13 +9,21 @@ import numpy as np
 from easq.study.methods import BASE, Method, Point
 from easq.study.plan import Plan
 from easq.study.trial import read_sums
+from easq.study.user_sums import ANSWERS, BEHAVIOUR, GAUC, METRICS, TOP_Z, TRUTH
+
+MEASURES = (TRUTH, TOP_Z, ANSWERS[0])
+"""Satisfaction: NDCG@5 of the truth, mean z of what would be shown, NDCG@5 of answers."""
 
 
 class Evidence(NamedTuple):
     """Of one part and scenario; P points of all methods, each method's beside each other."""
 
-    worlds: list[np.ndarray]  # of each world [seed, P, metric, 2, user]
+    worlds: list[np.ndarray]  # of each world [seed, P, metric, 2, user]: sums, and their weights
     places: dict[str, slice]  # where a method's points are
+    metrics: tuple[str, ...] = METRICS
+    measures: tuple[str, ...] = MEASURES  # those of satisfaction
+    behaviour: str = BEHAVIOUR  # what satisfaction costs
+    gauc: str = GAUC
 
     @property
     def base(self) -> int:

@@ -7,29 +7,27 @@ import numpy as np
 from easq.study.curves import cost_percent, from_base, gain, gain_at
 from easq.study.evidence import Evidence
 from easq.study.intervals import Statistic
-from easq.study.user_sums import ANSWERS, BEHAVIOUR, METRICS, TOP_Z, TRUTH
+from easq.study.user_sums import ANSWERS
 
-MEASURES = (TRUTH, TOP_Z, ANSWERS[0])
-"""Satisfaction: NDCG@5 of the truth, mean z of what would be shown, NDCG@5 of answers."""
 SUBJECT = "easq"
 """Whose curve the others are compared with, unless another is named."""
 
 
-def mean_of(point: int, name: str) -> Statistic:
+def mean_of(of: Evidence, point: int, name: str) -> Statistic:
     """A metric at a point, over replicates."""
-    m = METRICS.index(name)
+    m = of.metrics.index(name)
     return lambda means: means[..., point, m].mean(-1)
 
 
 def costs(of: Evidence, points: slice) -> Statistic:
     """Behaviour lost in % at each of some points, [..., point]."""
-    b = METRICS.index(BEHAVIOUR)
+    b = of.metrics.index(of.behaviour)
     return lambda means: cost_percent(means[..., points, b], means[..., of.base, b])
 
 
 def gains(of: Evidence, points: slice, measure: str) -> Statistic:
     """Satisfaction gained at each of some points, [..., point]."""
-    m = METRICS.index(measure)
+    m = of.metrics.index(measure)
     return lambda means: gain(means[..., points, m], means[..., of.base, m])
 
 
@@ -50,13 +48,13 @@ def ahead(of: Evidence, subject: str, name: str, measure: str, budget: float) ->
     return lambda means: mine(means) - other(means)
 
 
-def above_curve(of: Evidence, name: str, measure: str) -> Statistic:
-    """Gain of a method's only point less that of EASQ's curve at the cost of that point.
+def above_curve(of: Evidence, point: int, rival: str, measure: str) -> Statistic:
+    """Gain at a point less that of a method's curve where it costs the same.
 
     A point that costs less than nothing is compared with EMER.
     """
-    point, curve = of.places[name], of.places[SUBJECT]
-    cost, gained = first(costs(of, point)), first(gains(of, point, measure))
+    only, curve = slice(point, point + 1), of.places[rival]
+    cost, gained = first(costs(of, only)), first(gains(of, only, measure))
     of_cost, of_gain = costs(of, curve), gains(of, curve, measure)
 
     def statistic(means: np.ndarray) -> np.ndarray:
@@ -67,9 +65,9 @@ def above_curve(of: Evidence, name: str, measure: str) -> Statistic:
     return statistic
 
 
-def improvement(subject: int, other: int) -> Statistic:
+def improvement(of: Evidence, subject: int, other: int) -> Statistic:
     """Unweighted mean of the relative gains in the six columns, in % (EASQ §5.2)."""
-    columns = [METRICS.index(name) for name in ANSWERS]
+    columns = [of.metrics.index(name) for name in ANSWERS]
 
     def statistic(means: np.ndarray) -> np.ndarray:
         a, b = (means[..., point, :][..., columns].mean(-2) for point in (subject, other))

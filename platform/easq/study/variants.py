@@ -7,7 +7,7 @@ from typing import NamedTuple
 from easq.study.compare import Place, place
 from easq.study.evidence import evidence
 from easq.study.intervals import Interval, draw
-from easq.study.measures import MEASURES, SUBJECT, above_curve, mean_of
+from easq.study.measures import SUBJECT, above_curve, mean_of
 from easq.study.methods import ALIGNMENT, BASE, BETA, EASQ, LAMBDA_2, METHODS, Method
 from easq.study.plan import Plan
 from easq.study.user_sums import ALL
@@ -91,13 +91,16 @@ def judge_variants(plan: Plan, variants: Mapping[str, Method], out: Path) -> dic
     at = {name: test.places[name].start for name in variants}
     answers: dict[str, dict[str, dict[str, Interval]]] = {name: {} for name in variants}
     for scenario in (ALL, *plan.scenarios):
-        of_scenario = draw(evidence(plan, methods, out, "test", scenario).worlds)
+        of_scenario = evidence(plan, methods, out, "test", scenario)
+        drawn = draw(of_scenario.worlds)
         for name, point in at.items():
-            answers[name][scenario] = {m: of_scenario.interval(mean_of(point, m)) for m in SHOWN}
+            answers[name][scenario] = {
+                m: drawn.interval(mean_of(of_scenario, point, m)) for m in SHOWN
+            }
     return {
         name: Variant(
             place(test, draws, point, 0.0),
-            {m: draws.interval(above_curve(test, name, m)) for m in MEASURES},
+            {m: draws.interval(above_curve(test, point, SUBJECT, m)) for m in test.measures},
             answers[name],
         )
         for name, point in at.items()

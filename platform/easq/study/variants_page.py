@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
+from easq.study.evidence import MEASURES
 from easq.study.figures import bars, sensitivity
-from easq.study.measures import MEASURES, as_json
+from easq.study.measures import as_json
 from easq.study.methods import Method
 from easq.study.page import picture, table, told
 from easq.study.report import Findings

@@ -5,9 +5,10 @@ import pytest
 
 from easq.events import BEHAVIOURS, Answer
 from easq.features import Columns
-from easq.peers.equal_behaviour import Points, compare, points_of
+from easq.peers.equal_behaviour import compare, evidence_of
 from easq.peers.judge import HIDDEN_LIKE, Truth
 from easq.samples import Flat
+from easq.study.evidence import Evidence
 from easq.study.methods import BASE, Method
 
 USERS, LISTS, ROWS = 150, 3, 8
@@ -21,7 +22,7 @@ METHODS = {
 
 
 @pytest.fixture(scope="module")
-def points() -> Points:
+def points() -> Evidence:
     rng = np.random.default_rng(0)
     size, lists = (USERS * LISTS, ROWS), USERS * LISTS
     attraction, liking = rng.normal(size=(2, *size))
@@ -33,7 +34,7 @@ def points() -> Points:
     mixes = [[(y + g * liking).ravel() for y in base] for g in VALUES]
     noise = [[(y + g * rng.normal(size=size)).ravel() for y in base] for g in VALUES]
     scores = {BASE: [[y.ravel() for y in base]], "mix": mixes, "again": mixes, "noise": noise}
-    return points_of(truth, scores)
+    return evidence_of(truth, scores)
 
 
 def flat(watched: np.ndarray | None, answer: np.ndarray) -> Flat:
@@ -82,6 +83,6 @@ def test_equal_methods_are_equal_in_every_draw(points):
 
 def test_requests_before_the_judged_ones_are_in_no_list(points):
     """The first viewer's requests are all of those that chose the settings."""
-    weights = points.sums[..., 1, :]
+    weights = points.worlds[0][..., 1, :]
     assert not weights[..., 0].any()
     assert weights[:, :, 0, 1:].any()
