@@ -1,7 +1,5 @@
 """EMER, EASQ, the blend and what goes beyond the paper, as they are trained on a real log."""
 
-import hashlib
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +10,9 @@ from jaxtyping import Float
 from easq.baselines.blend import blend
 from easq.history import History, Window
 from easq.study.beyond import BEYOND, SUBJECT
-from easq.study.code_version import code_version
 from easq.study.methods import BASE, GAMMA, METHODS, Method, Point
 from easq.study.prequential import prequential
+from easq.study.results import digest
 from easq.train.config import TrainConfig, parse_config, put
 
 RANKERS: dict[str, Method] = {
@@ -42,9 +40,8 @@ def config(history: History, point: Point, seed: int) -> TrainConfig:
 def key(history: History, point: Point, seed: int) -> str:
     """Names a training by all that decides its scores: samples, settings, first weights, code."""
     decides = config(history, point, seed).model_dump(mode="json", exclude={"run", "data"})
-    text = json.dumps([history.description.digest, code_version(), decides], sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return f"{point.settings['model.method']}-{seed}-{digest}"
+    contents = {"history": history.description.digest, "config": decides}
+    return f"{point.settings['model.method']}-{seed}-{digest(contents)}"
 
 
 def train(

@@ -5,10 +5,6 @@ OUT/budget_trials/<key>/result.json  what was run
 OUT/budget_trials/<key>/seen.npz     what each request was worth, before it was learnt from
 """
 
-import hashlib
-import json
-import os
-import shutil
 import time
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -23,14 +19,15 @@ from easq.metrics import PerList, ndcg, rank
 from easq.samples import BehaviourOrder
 from easq.simulate.headroom import truth_values
 from easq.simulate.truth import read_truth
-from easq.study.code_version import DECIDES, code_version
+from easq.study.code_version import DECIDES
 from easq.study.drift import DriftingWorld, write_drifting
+from easq.study.results import digest, has_result, history_of, write_result
 from easq.train.budget import BudgetConfig
 from easq.train.config import TrainConfig, parse_config, put
 from easq.train.learner import Learner, WindowScores
 from easq.train.share import share_of
 
-RESULT, SEEN = "result.json", "seen.npz"
+SEEN = "seen.npz"
 DECIDES_HERE = (
     *DECIDES,
     "study/budget_trial.py",
@@ -80,8 +77,7 @@ class BudgetTrial(BaseModel):
 
 
 def _digest(what: BaseModel) -> str:
-    contents = {"what": what.model_dump(mode="json"), "code": code_version(DECIDES_HERE)}
-    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()[:12]
+    return digest({"what": what.model_dump(mode="json")}, DECIDES_HERE)
 
 
 class Seen(NamedTuple):
@@ -105,16 +101,18 @@ class Seen(NamedTuple):
 
 
 def is_done(trial: BudgetTrial, out: Path) -> bool:
-    """Results appear whole or not at all."""
-    return (out / "budget_trials" / trial.key / RESULT).is_file()
+    """Whether the trial has finished."""
+    return has_result(_folder(trial, out))
+
+
+def _folder(trial: BudgetTrial, out: Path) -> Path:
+    return out / "budget_trials" / trial.key
 
 
 def world(trial: BudgetTrial, out: Path) -> History:
     """The trial's history; simulated if it is not there yet."""
     root = out / "worlds" / trial.world_key
-    if (root / "dataset.json").is_file():
-        return History.open(root)
-    return write_drifting(root, trial.world)
+    return history_of(root, lambda root: write_drifting(root, trial.world))
 
 
 def run_trial(trial: BudgetTrial, out: Path) -> str:
@@ -123,28 +121,18 @@ def run_trial(trial: BudgetTrial, out: Path) -> str:
         return trial.key
     started = time.perf_counter()
     torch.set_num_threads(1)
-    history = world(trial, out)
-    seen = _learnt(trial, history)
-    folder = out / "budget_trials" / trial.key
-    building = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    seen.write(building / SEEN)
-    result = {
-        "trial": trial.model_dump(mode="json"),
-        "code": code_version(DECIDES_HERE),
-        "torch": torch.__version__,
-        "seconds": round(time.perf_counter() - started, 1),
-    }
-    (building / RESULT).write_text(json.dumps(result, indent=1))
-    shutil.rmtree(folder, ignore_errors=True)
-    building.rename(folder)
+    seen = _learnt(trial, world(trial, out))
+    seconds = round(time.perf_counter() - started, 1)
+    result = {"trial": trial.model_dump(mode="json"), "seconds": seconds}
+    write_result(
+        _folder(trial, out), result, lambda folder: seen.write(folder / SEEN), DECIDES_HERE
+    )
     return trial.key
 
 
 def read_seen(trial: BudgetTrial, out: Path) -> Seen:
     """What a finished trial saw. Raises FileNotFoundError before it has."""
-    return Seen.read(out / "budget_trials" / trial.key / SEEN)
+    return Seen.read(_folder(trial, out) / SEEN)
 
 
 def _learnt(trial: BudgetTrial, history: History) -> Seen:

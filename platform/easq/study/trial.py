@@ -3,15 +3,8 @@
 OUT/worlds/<key>/            the simulated history, shared by the trials of its world
 OUT/trials/<key>/result.json what was run and the means over users
 OUT/trials/<key>/sums.npz    the sums of every user, for paired intervals
-
-A key is a readable start and a digest of all that decides the contents, so a finished trial is
-never run again, and one that two jobs ask for is run once.
 """
 
-import hashlib
-import json
-import os
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -22,14 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from easq.history import History
 from easq.simulate.generate import write_simulation
 from easq.simulate.simulation import SimulationConfig
-from easq.study.code_version import code_version
 from easq.study.judge import Requests, judge
 from easq.study.prequential import prequential
 from easq.study.rankings import rankings
+from easq.study.results import digest, has_result, history_of, write_result
 from easq.study.user_sums import UserSums
 from easq.train.config import TrainConfig, parse_config, put
 
-RESULT, SUMS = "result.json", "sums.npz"
+SUMS = "sums.npz"
 APART = {"run", "data", "workers", "checkpoint", "published", "stream", "tracking"}
 """Sections that do not decide what one process learns; window and seed are named beside them."""
 
@@ -83,8 +76,8 @@ class Trial(BaseModel):
     @property
     def world_key(self) -> str:
         """The folder of its history."""
-        contents = {"simulation": self.simulation.model_dump(mode="json"), "code": code_version()}
-        return f"world{self.simulation.seed}-{_digest(contents)}"
+        contents = {"simulation": self.simulation.model_dump(mode="json")}
+        return f"world{self.simulation.seed}-{digest(contents)}"
 
     @property
     def key(self) -> str:
@@ -98,24 +91,22 @@ class Trial(BaseModel):
             "config": config.model_dump(mode="json", exclude=APART),
         }
         start = f"{config.model.method}-world{self.simulation.seed}-seed{self.seed}"
-        return f"{start}-{_digest(contents)}"
-
-
-def _digest(contents: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()[:12]
+        return f"{start}-{digest(contents)}"
 
 
 def is_done(trial: Trial, out: Path) -> bool:
-    """Results appear whole or not at all."""
-    return (out / "trials" / trial.key / RESULT).is_file()
+    """Whether the trial has finished."""
+    return has_result(_folder(trial, out))
+
+
+def _folder(trial: Trial, out: Path) -> Path:
+    return out / "trials" / trial.key
 
 
 def world(trial: Trial, out: Path) -> History:
     """The trial's simulated history; simulated if it is not there yet."""
     root = out / "worlds" / trial.world_key
-    if (root / "dataset.json").is_file():
-        return History.open(root)
-    return write_simulation(root, trial.simulation)
+    return history_of(root, lambda root: write_simulation(root, trial.simulation))
 
 
 def run_trial(trial: Trial, out: Path) -> str:
@@ -133,29 +124,16 @@ def run_trial(trial: Trial, out: Path) -> str:
     above = trial.simulation.world.satisfied_above
     compared = rankings(judged, requests, config)
     sums = judge(requests, compared, above, exposed)
-    seconds = time.perf_counter() - started
-    _write(out / "trials" / trial.key, trial, sums, seconds)
-    return trial.key
-
-
-def _write(folder: Path, trial: Trial, sums: UserSums, seconds: float) -> None:
-    building = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    sums.write(building / SUMS)
     result = {
         "trial": trial.model_dump(mode="json"),
-        "config": trial.config().model_dump(mode="json", exclude=APART),
-        "code": code_version(),
-        "torch": torch.__version__,
-        "seconds": round(seconds, 1),
+        "config": config.model_dump(mode="json", exclude=APART),
+        "seconds": round(time.perf_counter() - started, 1),
         "means": sums.means(),
     }
-    (building / RESULT).write_text(json.dumps(result, indent=1))
-    shutil.rmtree(folder, ignore_errors=True)
-    building.rename(folder)
+    write_result(_folder(trial, out), result, lambda folder: sums.write(folder / SUMS))
+    return trial.key
 
 
 def read_sums(trial: Trial, out: Path) -> UserSums:
     """What a finished trial measured. Raises FileNotFoundError before it has."""
-    return UserSums.read(out / "trials" / trial.key / SUMS)
+    return UserSums.read(_folder(trial, out) / SUMS)
