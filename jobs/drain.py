@@ -13,7 +13,7 @@ from rich.console import Console
 from easq.train.config import load_config
 from easq.train.drain import ask_to_drain, drain_asked, is_running
 from easq.train.latest import read_latest
-from easq.train.run_folder import run_folder
+from easq.train.run_folder import RUN, run_folder
 
 POLL_SECONDS = 0.1
 TELL_SECONDS = 5.0
@@ -25,7 +25,7 @@ def drain(
     """Ask a run to stop with a checkpoint, and wait until it has."""
     console = Console(soft_wrap=True, markup=False, highlight=False)
     folder = run if run.is_dir() else run_folder(load_config(run))
-    if not (folder / "run.json").is_file():
+    if not (folder / RUN).is_file():
         raise ValueError(f"{folder} holds no run; name a run's TOML file or its folder")
     if is_running(folder):
         ask_to_drain(folder)

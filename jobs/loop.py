@@ -21,8 +21,8 @@ from jobs.services import free_port
 from jobs.supervisor import Part, Supervisor
 
 STATE = "up.json"
-DRIVERS = ("train", "standby")
-"""Of the service's own line: one trains, the other waits for its end."""
+DRIVERS = ("train", "standby", "standby-2")
+"""Of the service's own line: one trains, one waits for its end with workers, one without."""
 DRAIN_SECONDS = 120.0
 """Training may take so long to end its window and write a checkpoint."""
 
@@ -41,7 +41,8 @@ class LoopSettings(BaseModel):
     log_partitions: int = Field(default=1, ge=1)
     """Of a log that is not there yet."""
     standby: bool = False
-    """Keep a second driver with workers of its own, which goes on where the training's is killed.
+    """Keep a second driver with workers of its own, which goes on where the training's is killed,
+    and a third to take the second's place.
     Not for workers on GPUs, nor on a cluster of RAY_ADDRESS, which may have no room for it."""
     dashboard: bool = False
     """Ray's dashboard of the service, on loopback."""

@@ -41,7 +41,7 @@ def up(
     ] = DEFAULTS.log_partitions,
     standby: Annotated[
         bool,
-        typer.Option(help="A second training that waits, and goes on where the first is killed."),
+        typer.Option(help="Further trainings that wait, and go on where the first is killed."),
     ] = True,
     serving: Annotated[
         list[str],

@@ -13,7 +13,7 @@ from easq.log.sqlite import SqliteLog
 from easq.train.config import load_config
 from jobs.demo import demo
 from jobs.local_ray import slots
-from jobs.loop import Loop, LoopSettings
+from jobs.loop import DRIVERS, Loop, LoopSettings
 from jobs.sole_loop import sole_loop
 from jobs.up import up
 
@@ -87,7 +87,7 @@ def test_only_the_lines_own_training_has_a_standby(config_file: Path, tmp_path: 
     settings = LoopSettings(standby=True)
     loop = Loop(load_config(config_file), config_file, tmp_path, settings, [line])
     parts = {each.part.name: each.part for each in loop.supervisor.parts}
-    assert parts["train"]._replace(name="standby") == parts["standby"]
+    assert all(parts["train"]._replace(name=name) == parts[name] for name in DRIVERS)
     assert [name for name in parts if "train" in name] == ["train", "train-other"]
     [ray] = [each.part.module for each in loop.supervisor.parts if each.part.name == "ray"]
     assert int(ray[-1]) == slots(*[load_config(config_file).workers] * 3)

@@ -11,7 +11,8 @@ quarantine.jsonl    a line for each window that was given up, and why; the rows 
                     newest are in quarantine/
 drain               there while the run is asked to stop after a checkpoint
 running             locked by whoever trains
-turn                locked by the driver whose turn it is, where another stands by; its process id
+turn                locked by the driver whose turn it is, where others stand by; its process id
+next                locked by the one that stands by prepared
 ray-train/          what Ray Train writes for itself
 scores/             what candidates scored before their window was learnt from, if asked for
 versions/           versions that wait for the registry
@@ -31,6 +32,7 @@ from easq.train.config import TrainConfig
 from easq.train.drain import drain_asked, forget_drain
 from easq.train.durable import read_model, replace_file
 
+RUN = "run.json"
 WINDOWS = "windows.jsonl"
 FAILURES = "failures.jsonl"
 QUARANTINE = "quarantine.jsonl"
@@ -96,7 +98,7 @@ def claim(config: TrainConfig, history: Description, token: str | None = None) -
         history_digest=history.digest,
         config=config,
     )
-    replace_file(run_folder(config) / "run.json", made.model_dump_json(indent=2))
+    replace_file(run_folder(config) / RUN, made.model_dump_json(indent=2))
     forget_drain(run_folder(config))
     return made
 
@@ -113,7 +115,7 @@ def check_begun(config: TrainConfig, history: Description) -> Claim | None:
     Raises:
         ValueError: the run was begun with settings or samples that give other weights.
     """
-    path = run_folder(config) / "run.json"
+    path = run_folder(config) / RUN
     if not path.is_file():
         return None
     begun = read_model(path, Claim)
@@ -145,7 +147,7 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
 
 def check_claim(folder: Path, own: Claim) -> None:
     """Refuse to write for a run that was started again elsewhere."""
-    newest = read_model(folder / "run.json", Claim)
+    newest = read_model(folder / RUN, Claim)
     if newest.token != own.token:
         raise _superseded(folder, newest, own.incarnation)
 
@@ -157,7 +159,7 @@ def awaited_claim(start: Start) -> Claim | None:
         SupersededError: a third start came between.
     """
     folder = run_folder(start.config)
-    while (newest := read_model(folder / "run.json", Claim)).token != start.token:
+    while (newest := read_model(folder / RUN, Claim)).token != start.token:
         if newest.incarnation >= start.incarnation:
             raise _superseded(folder, newest, start.incarnation)
         if drain_asked(folder):

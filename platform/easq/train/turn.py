@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-TURN = "turn"
+TURN, NEXT = "turn", "next"
 
 
 class Turn:
@@ -29,12 +29,15 @@ class Turn:
         print(os.getpid(), file=self.file, flush=True)
         return True
 
+    def give_back(self) -> None:
+        fcntl.flock(self.file, fcntl.LOCK_UN)
+
 
 @contextmanager
-def turn_of(folder: Path) -> Iterator[Turn]:
-    """To be taken; given back in the end."""
+def turn_of(folder: Path, kind: str = TURN) -> Iterator[Turn]:
+    """To be taken; given back in the end. NEXT: the turn to wait for the TURN, prepared."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / TURN).open("a") as file:
+    with (folder / kind).open("a") as file:
         yield Turn(file)
 
 
