@@ -21,8 +21,9 @@ from easq.simulate.simulation import SimulationConfig
 from easq.simulate.traffic import TrafficConfig
 from easq.simulate.world import WorldConfig
 from easq.study.report import SIMULATED, Origin
-from jobs.ab_loop import OTHER, Test, live_in_process, live_over_http
+from jobs.ab_loop import OTHER, Test, live_in_process, live_over_http, own_line
 from jobs.ab_report import differences_table, false_positives_table, findings, ratio_sentences
+from jobs.sole_loop import LOCK, sole_loop
 from jobs.study_output import Tracking, written
 
 CONTROL, TREATMENT = "control", "treatment"
@@ -64,11 +65,14 @@ def ab(
         questionnaire=questionnaire,
     )
     test = Test(config, experiment_of(share, seed, same), days)
-    folder = _new(out.resolve())
+    folder = out.resolve()
     if in_process:
+        _check_new(folder)
         sums = live_in_process(test, console.print)
     else:
-        sums = live_over_http(test, folder, console.print)
+        with sole_loop(own_line(folder), folder) as held:
+            _check_new(folder)
+            sums = live_over_http(test, folder, console.print, held)
     ids = np.arange(users)
     found = compare(sums, test.experiment.arms_of(ids), test.experiment, TREATMENT, CONTROL)
     title = "A/A test" if same else "EASQ against EMER"
@@ -100,12 +104,11 @@ def experiment_of(share: float, seed: int, same: bool) -> Experiment:
     )
 
 
-def _new(folder: Path) -> Path:
+def _check_new(folder: Path) -> None:
     """Runs are resumed by name, and a test that is resumed would begin with what it taught."""
-    if folder.exists() and any(folder.iterdir()):
+    if any(path.is_file() and path.suffix != LOCK for path in folder.rglob("*")):
         raise ValueError(f"{folder} holds another test; name a new folder with --out")
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _origin(settings: dict[str, str]) -> Origin:

@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from easq.simulate.headroom import truth_values
 from easq.simulate.simulation import SimulationConfig, draw_surroundings
 from easq.simulate.truth import read_truth
 from easq.simulate.visits import VisitConfig
-from easq.train.config import load_config, parse_config
+from easq.train.config import TrainConfig, parse_config
 from easq.train.learner import Learner
 from jobs.ab_service import HttpService
 from jobs.living import FEEDBACK_SECONDS, SERVING
@@ -29,6 +30,7 @@ from jobs.loop import Loop, LoopSettings, wait_until_ready
 
 OWN, OTHER = "easq", "emer"
 """Model lines: the service's own, of the treatment, and the control's."""
+SAMPLES = "samples"
 VIEWING_SPEED = 1e9
 """Views are reported at once."""
 READY_SECONDS = 600.0
@@ -90,10 +92,14 @@ def live_in_process(test: Test, tell: Tell) -> UserSums:
     return _lived(test, service, usual, tell)
 
 
-def live_over_http(test: Test, folder: Path, tell: Tell) -> UserSums:
-    """The days of the test before a loop of its own, whose files lie in `folder`."""
-    history = write_simulation(folder / "samples", test.config)
-    loop = _loop(test, folder, history)
+def live_over_http(test: Test, folder: Path, tell: Tell, held: Sequence[int] = ()) -> UserSums:
+    """The days of the test before a loop of its own, whose files lie in `folder`.
+
+    Args:
+        held: the locks of `sole_loop`.
+    """
+    history = write_simulation(folder / SAMPLES, test.config)
+    loop = _loop(test, folder, held)
     try:
         loop.start()
         tell(f"ranking API {loop.url}/docs, MLflow {loop.mlflow_url}")
@@ -128,23 +134,32 @@ def _learner(config: SimulationConfig, line: str) -> Learner:
     return Learner(parsed, feature_spec(config), torch.device("cpu"))
 
 
-def _loop(test: Test, folder: Path, history: History) -> Loop:
+def own_line(folder: Path) -> TrainConfig:
+    """The training of the service's own line."""
+    return parse_config(tomllib.loads(_settings(OWN, folder)), str(folder))
+
+
+def _loop(test: Test, folder: Path, held: Sequence[int]) -> Loop:
     """The loop of the service's own line, and training for the others."""
-    files = [_training_file(line, folder, history) for line in test.lines]
+    files = [_training_file(line, folder) for line in test.lines]
     experiment = folder / "experiment.toml"
     experiment.write_text(_toml(test.experiment, folder))
     for line in test.lines[1:]:
         open_log(_models(line, folder)).close()
     serving = SERVING | {"viewing_speed": str(VIEWING_SPEED), "experiment": str(experiment)}
     settings = LoopSettings(feedback_seconds=FEEDBACK_SECONDS, serving=serving)
-    return Loop(load_config(files[0]), files[0], folder, settings, files[1:])
+    return Loop(own_line(folder), files[0], folder, settings, files[1:], held)
 
 
-def _training_file(line: str, folder: Path, history: History) -> Path:
-    models = "" if line == OWN else f'models = "{_models(line, folder)}"'
+def _training_file(line: str, folder: Path) -> Path:
     file = folder / f"{line}.toml"
-    file.write_text(SETTINGS.format(line=line, folder=folder, history=history.root, models=models))
+    file.write_text(_settings(line, folder))
     return file
+
+
+def _settings(line: str, folder: Path) -> str:
+    models = "" if line == OWN else f'models = "{_models(line, folder)}"'
+    return SETTINGS.format(line=line, folder=folder, history=folder / SAMPLES, models=models)
 
 
 def _toml(experiment: Experiment, folder: Path) -> str:

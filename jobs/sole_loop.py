@@ -15,6 +15,8 @@ from easq.train.run_folder import run_folder
 ENDING_SECONDS = 300.0
 """A guard is patient with one part after another."""
 POLL_SECONDS = 0.1
+LOCK = ".lock"
+"""Suffix of the files, which stay."""
 
 
 @contextmanager
@@ -36,7 +38,7 @@ def sole_loop(config: TrainConfig, folder: Path) -> Iterator[list[int]]:
     with ExitStack() as leases:
         for place, instead in places.items():
             try:
-                leases.enter_context(lease(_beside(place, "up.lock")))
+                leases.enter_context(lease(_beside(place, f"up{LOCK}")))
             except ValueError as error:
                 raise ValueError(f"another loop runs {instead}") from error
         deadline = time.monotonic() + ENDING_SECONDS
@@ -48,7 +50,7 @@ def _when_ended(leases: ExitStack, place: Path, deadline: float) -> int:
     told = False
     while True:
         try:
-            return leases.enter_context(lease(_beside(place, "parts.lock")))
+            return leases.enter_context(lease(_beside(place, f"parts{LOCK}")))
         except ValueError as error:
             if time.monotonic() > deadline:
                 raise ValueError(

@@ -17,8 +17,10 @@ from easq.simulate.visits import VisitConfig
 from easq.simulate.world import WorldConfig
 from easq.study.report import Origin
 from jobs.ab import CONTROL, TREATMENT, ab, experiment_of
+from jobs.ab_loop import own_line
 from jobs.ab_report import findings
 from jobs.ab_service import HttpService
+from jobs.sole_loop import sole_loop
 from jobs.study_output import written
 from serving.api import build_api
 from serving.config import ServingSettings
@@ -112,3 +114,26 @@ def test_a_folder_of_another_test_is_refused(tmp_path):
     (tmp_path / "log.db").touch()
     with pytest.raises(ValueError, match="holds another test"):
         ab(out=tmp_path)
+
+
+def test_a_second_test_is_refused_as_a_second_loop_is(tmp_path):
+    with (
+        sole_loop(own_line(tmp_path), tmp_path),
+        pytest.raises(ValueError, match=rf"another loop runs in {tmp_path}: stop it"),
+    ):
+        ab(out=tmp_path)
+
+
+def test_locks_of_a_loop_are_no_test(tmp_path):
+    with sole_loop(own_line(tmp_path), tmp_path):
+        pass
+    ab(
+        out=tmp_path,
+        in_process=True,
+        same=True,
+        users=40,
+        requests=40,
+        days=1,
+        tracking=f"sqlite:///{tmp_path}/mlflow.db",
+    )
+    assert (tmp_path / "ab" / "index.html").is_file()
