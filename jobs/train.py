@@ -17,6 +17,7 @@ from rich.console import Console
 from easq.registry_client import MlflowError
 from easq.train.config import TrainConfig, load_config
 from easq.train.failures import reason
+from easq.train.position import newest_checkpoint, read_position
 from easq.train.run_folder import run_folder
 from easq.train.trainer import complete, fit, signals_kept
 from jobs.cluster import ray_cluster
@@ -91,6 +92,8 @@ def train_run(
 
         def begin() -> None:
             console.print(f"run {name} in {folder}")
+            if (dropped := dropped_budget(config)) is not None:
+                console.print(dropped)
             beside.enter_context(tracked(config))
             beside.enter_context(TrainingProgress(folder, console))
 
@@ -101,6 +104,19 @@ def train_run(
     console.print(
         f"run {name} is {state}: {latest.window} windows, {latest.step} steps, "
         f"checkpoint {folder / latest.checkpoint}"
+    )
+
+
+def dropped_budget(config: TrainConfig) -> str | None:
+    """A sentence where the run has kept a budget until its newest checkpoint, and has none now."""
+    checkpoint = newest_checkpoint(run_folder(config))
+    if config.budget is not None or checkpoint is None:
+        return None
+    if (kept := read_position(checkpoint).budget) is None:
+        return None
+    return (
+        f"run {config.run.name} has no [budget] any more: gamma goes from {kept.gamma:.3g}, where "
+        f"the budget had it, to loss.offset = {config.loss.offset:g}"
     )
 
 

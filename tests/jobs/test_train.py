@@ -7,9 +7,12 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
+from easq.train.budget import BudgetState
+from easq.train.config import load_config
 from easq.train.lines import Lines
+from easq.train.position import Position
 from jobs.progress import line
-from jobs.train import train
+from jobs.train import dropped_budget, train
 
 CONFIG = '[run]\nname = "a"\nstorage = "runs"\n[data]\nhistory = "nowhere"\n'
 
@@ -50,6 +53,29 @@ def test_missing_samples_exit_2_and_say_how_to_make_some(config, tmp_path):
     result = run(config, "--set", f"data.history={tmp_path}/none")
     assert (result.exit_code, "holds no samples" in result.stderr) == (2, True)
     assert "easq import" in result.stderr
+
+
+BUDGET = {
+    "budget.behaviour_loss_percent": 1.0,
+    "loss.alignment": 0.0,
+    "loss.offset": 0.25,
+}
+
+
+def test_a_run_that_loses_its_budget_says_where_gamma_goes(config, tmp_path):
+    with_budget = load_config(config, BUDGET | {"run.storage": str(tmp_path)})
+    without = with_budget.model_copy(update={"budget": None})
+    assert dropped_budget(without) is None  # nothing is learnt yet
+    checkpoint = tmp_path / "a" / "window-000012"
+    checkpoint.mkdir(parents=True)
+    learnt = Position(schema_hash="", budget=BudgetState(gamma=0.4321))
+    (checkpoint / "state.json").write_text(learnt.model_dump_json())
+    said = dropped_budget(without)
+    assert said is not None
+    assert "gamma goes from 0.432, where the budget had it, to loss.offset = 0.25" in said
+    assert dropped_budget(with_budget) is None
+    (checkpoint / "state.json").write_text(Position(schema_hash="").model_dump_json())
+    assert dropped_budget(without) is None
 
 
 def test_a_growing_file_gives_complete_lines_once_and_a_replaced_one_again(tmp_path):
