@@ -3,7 +3,9 @@
 Usage: easq sweep [--preset quick|evidence|paper] [--out DIR] [--address RAY]
 """
 
+import logging
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from easq.study.trial import Trial, read_sums, run_trial
 from easq.study.variants import COMPARED, SWEEP, judge_variants
 from easq.study.variants_page import sweep as findings
 from easq.train.failures import reason
+from easq.train.trainer import signals_kept
 from jobs.cluster import ray_cluster
 from jobs.study_output import OUT, Address, Out, Size, Tracking, told_problems, written
 from jobs.study_trials import refuse_failed, run_trials, same_code, without_result
@@ -55,7 +58,9 @@ def _tune(trials: Sequence[Trial], out: Path, console: Console, address: str | N
     if not (missing := without_result(trials, out, console)):
         return
     by_key = {trial.key: trial for trial in missing}
-    with ray_cluster(cpus=os.cpu_count() or 1, address=address):
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # it ends a study as if trials had failed
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told below
+    with ray_cluster(cpus=os.cpu_count() or 1, address=address), signals_kept():
         results = tune.Tuner(
             tune.with_resources(tune.with_parameters(_trial, trials=by_key, out=out), {"cpu": 1}),
             param_space={"key": tune.grid_search(list(by_key))},
@@ -78,10 +83,24 @@ def _trial(config: dict[str, str], trials: dict[str, Trial], out: Path) -> None:
 
 
 class _Told(tune.Callback):
-    """A line a trial. Tune pickles it, so it holds no console."""
+    """A line a trial, and an end at Ctrl-C. Tune pickles it, so it holds no console."""
 
     def __init__(self, total: int) -> None:
         self.total, self.done = total, 0
+        self.stopped = False
+
+    def setup(self, *args: Any, **info: Any) -> None:
+        signal.signal(signal.SIGINT, self._stop)
+
+    def _stop(self, *_: object) -> None:
+        """A first one between two steps: within one, Tune may take it for an error of a trial."""
+        if self.stopped:
+            raise KeyboardInterrupt
+        self.stopped = True
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if self.stopped:
+            raise KeyboardInterrupt
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.done += 1

@@ -1,7 +1,11 @@
 """A comparison from end to end on Ray: trials, page, MLflow; and what is done is not done again."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 
 import pytest
 from mlflow import MlflowClient
@@ -17,6 +21,7 @@ from easq.study.variants import PARTS, READINGS, SWEEP
 from easq.tracking_study import EXPERIMENT
 from jobs.compare import compared
 from jobs.paper import written_paper
+from jobs.study_trials import without_result
 
 pytestmark = pytest.mark.ray
 
@@ -67,3 +72,36 @@ def test_the_paper_is_an_index_of_five_pages(tmp_path):
     assert set(sweep["found"]) == set(SWEEP)
     ablate = json.loads((tmp_path / "ablate" / "result.json").read_text())
     assert set(ablate["found"]) == {*PARTS, *READINGS}
+
+
+SWEPT = """
+from pathlib import Path
+import typer
+from easq.study.plan import Plan
+from easq.study.variants import SWEEP
+from jobs.study_output import told_problems
+from jobs.sweep import _tune
+
+def swept(plan: str, out: Path):
+    with told_problems() as console:
+        _tune(Plan.model_validate_json(plan).trials(SWEEP), out, console, None)
+
+typer.run(swept)
+"""
+
+
+@pytest.mark.soak
+def test_a_sweep_that_is_interrupted_goes_on_with_what_is_missing(tmp_path):
+    words = [sys.executable, "-c", SWEPT, PLAN.model_dump_json(), str(tmp_path)]
+    trials = PLAN.trials(SWEEP)
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as sweep:
+        assert sweep.stdout is not None
+        told = next((line for line in sweep.stdout if line.startswith("1/")), None)
+        os.killpg(sweep.pid, signal.SIGINT)  # as a terminal does
+        _, problems = sweep.communicate(timeout=120)
+    assert told is not None, problems
+    assert sweep.returncode == 130
+    assert problems == "stopped; the same command goes on with the trials that are missing\n"
+    assert 0 < len(without_result(trials, tmp_path, Console())) < len(trials)
