@@ -30,7 +30,7 @@ class BudgetConfig(BaseModel):
 
     behaviour_loss_percent: float = Field(gt=0, lt=100)
     """b: of behaviour NDCG@5, against the twin without alignment."""
-    requests: int = Field(default=8192, ge=1)
+    requests: int = Field(default=4096, ge=1)
     """Memory of the curve, as its time constant. Longer: less noise; shorter: sooner back after a
     drift."""
 
