@@ -15,7 +15,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from easq.events import BEHAVIOURS
-from easq.history import History, check_replaceable
+from easq.history import History
+from easq.history_write import check_replaceable
 from easq.samples import Flat, flatten
 from easq.simulate.answers import Pace
 from easq.simulate.generate import write_simulation
