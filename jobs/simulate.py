@@ -79,7 +79,8 @@ def simulate(
 
 
 def _how(config: SimulationConfig, address: str | None) -> WriteDays:
-    large = config.traffic.requests >= WORTH_RAY and (os.cpu_count() or 1) > 1
+    at_once = min(os.cpu_count() or 1, config.traffic.days)
+    large = config.traffic.requests >= WORTH_RAY and at_once > 1
     if config.visits is None and (address or large):
         return partial(beside_each_other, address=address)
     return in_turn
