@@ -12,7 +12,8 @@ from rich.console import Console
 from easq.datasets.kuairand import Imported, import_files
 from easq.datasets.kuairand_files import find_files
 from easq.datasets.kuairand_lists import Lists
-from easq.history import History, check_replaceable, write_history
+from easq.history import History
+from easq.history_write import check_replaceable, write_history
 
 
 def import_kuairand(

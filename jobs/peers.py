@@ -15,7 +15,8 @@ from rich.console import Console
 from easq.datasets.kuairand import import_files
 from easq.datasets.kuairand_files import find_files
 from easq.datasets.kuairand_lists import Lists
-from easq.history import History, write_history
+from easq.history import History
+from easq.history_write import write_history
 from easq.peers import equal_behaviour_page
 from easq.peers.equal_behaviour import compare, evidence_of
 from easq.peers.judge import CHOSEN_ON, Truth

@@ -1,30 +1,30 @@
 """Simulate requests of viewers whose true satisfaction is known, and say what is in them.
 
-Usage: easq simulate [OUT] [--requests N | --visits] [--seed N]
+Usage: easq simulate [OUT] [--requests N [--address RAY] | --visits] [--seed N]
        [--questionnaire paper|accelerated|census]
 """
 
+import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
-import pyarrow as pa
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from easq.events import BEHAVIOURS
-from easq.history import History, check_replaceable
-from easq.samples import Flat, flatten
+from easq.history_write import check_replaceable
 from easq.simulate.answers import Pace
-from easq.simulate.generate import write_simulation
-from easq.simulate.headroom import headroom
+from easq.simulate.generate import WriteDays, in_turn, write_simulation
 from easq.simulate.simulation import SimulationConfig
 from easq.simulate.traffic import TrafficConfig
-from easq.simulate.truth import read_truth
 from easq.simulate.visits import VisitConfig
 from easq.simulate.world import WorldConfig
+from jobs.simulate_days import beside_each_other
+from jobs.simulate_report import report
+
+WORTH_RAY = 500_000
+"""Requests from which a second core gains more than the start of Ray takes."""
 
 
 def simulate(
@@ -48,10 +48,19 @@ def simulate(
             "--visits", help="Viewers stay and return by satisfaction, and --requests is left out."
         ),
     ] = False,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of a Ray cluster that simulates the days, all nodes of which see OUT. "
+            f"Without it, this machine: with Ray from {WORTH_RAY:,} requests on, a day a core."
+        ),
+    ] = None,
 ) -> None:
     """Write simulated samples with the truth beside them, and print what behaviour misses."""
     if visits and requests is not None:
         raise ValueError("with --visits viewers decide how many requests there are: no --requests")
+    if visits and address is not None:
+        raise ValueError("with --visits a day follows from the one before it: no --address")
     traffic = TrafficConfig(days=days, requests=requests or TrafficConfig().requests)
     config = SimulationConfig(
         seed=seed,
@@ -64,37 +73,17 @@ def simulate(
     console = Console()
     with Progress(console=console) as progress:
         task = progress.add_task("simulating requests", total=None if visits else traffic.requests)
-        history = write_simulation(out, config, lambda done: progress.advance(task, done))
-    _report(console, history, config)
+        how = _how(config, address)
+        history = write_simulation(out, config, lambda done: progress.advance(task, done), how)
+    report(console, history, config)
 
 
-def _report(console: Console, history: History, config: SimulationConfig) -> None:
-    samples = pa.concat_tables(history.read(window) for window in history.windows())
-    flat = flatten(samples)
-    console.print(_happened(flat, history, config))
-    table = Table("ranking by", "NDCG@5", title="True satisfaction, gain 1 where satisfied")
-    truth = read_truth(history)
-    above = config.world.satisfied_above
-    for name, value in headroom(flat, truth, above, config.seed).items():
-        table.add_row(name, f"{value:.3f}")
-    console.print(table)
-    console.print(f"samples and truth: {history.root}")
-
-
-def _happened(flat: Flat, history: History, config: SimulationConfig) -> Table:
-    views = int(flat.exposed.sum())
-    table = Table("of the views", "share", "count", title=f"{views:,} views")
-    for name in BEHAVIOURS:
-        count = int(flat.behaviours[name].sum())
-        table.add_row(name, f"{count / views:.5f}", f"{count:,}")
-    for name, count in history.description.answers.items():
-        table.add_row(f"answer {name}", f"{count / views:.5f}", f"{count:,}")
-    ratio = np.quantile(
-        (flat.watched_seconds / flat.duration_seconds)[flat.exposed], (0.25, 0.5, 0.75)
-    )
-    table.add_row("watch ratio, quartiles", " / ".join(f"{r:.2f}" for r in ratio), "")
-    table.add_row("questionnaire", config.questionnaire, "")
-    return table
+def _how(config: SimulationConfig, address: str | None) -> WriteDays:
+    at_once = min(os.cpu_count() or 1, config.traffic.days)
+    large = config.traffic.requests >= WORTH_RAY and at_once > 1
+    if config.visits is None and (address or large):
+        return partial(beside_each_other, address=address)
+    return in_turn
 
 
 if __name__ == "__main__":

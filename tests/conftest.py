@@ -27,7 +27,8 @@ from easq.announce import Announcer
 from easq.artefact import VersionFile, digest_of, save_version
 from easq.events import BEHAVIOURS, Answer
 from easq.features import Categorical, Dense, FeatureSpec
-from easq.history import History, Source, write_history
+from easq.history import History, Source
+from easq.history_write import write_history
 from easq.log.interface import SAMPLES, Log
 from easq.log.sqlite import SqliteLog
 from easq.samples import SEALED, sample_schema

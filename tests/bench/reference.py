@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from easq.events import BEHAVIOURS, Answer
 from easq.features import Categorical, Dense, FeatureSpec
-from easq.history import Source, write_history
+from easq.history import Source
+from easq.history_write import write_history
 from easq.samples import sample_schema
 
 ROWS = 10**6

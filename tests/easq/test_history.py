@@ -4,7 +4,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from easq.history import History, Source, write_history
+from easq.history import History, Source
+from easq.history_write import write_history
 
 
 def test_windows_cover_every_row_once_and_never_cross_a_day(make_history):

@@ -20,6 +20,13 @@ def test_a_name_that_is_too_long_is_named(monkeypatch, capsys, tmp_path):
     assert (code, "File name too long" in said) == (2, True)
 
 
+def test_viewers_who_visit_are_not_simulated_on_a_cluster(monkeypatch, capsys, tmp_path):
+    code, said = run(
+        monkeypatch, capsys, "simulate", tmp_path / "h", "--visits", "--address", "127.0.0.1:1"
+    )
+    assert (code, "a day follows from the one before it" in said) == (2, True)
+
+
 def test_a_run_that_cannot_be_stored_is_named(monkeypatch, capsys, tmp_path, make_history):
     config = tmp_path / "train.toml"
     config.write_text(

@@ -50,7 +50,7 @@ ROWS_PER_ID = 20
 
 
 class Imported(NamedTuple):
-    """What `easq.history.write_history` takes."""
+    """What `easq.history_write.write_history` takes."""
 
     name: str
     features: FeatureSpec

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from easq.samples import flatten
+from easq.simulate.chunks import CHUNK_REQUESTS, chunks, visited
 from easq.simulate.columns import sample_table
 from easq.simulate.figures import Figure, Measured, figures
-from easq.simulate.generate import CHUNK_REQUESTS, chunks, visited
 from easq.simulate.headroom import headroom
 from easq.simulate.seeds import ROOM, TALLY, TRAFFIC, generator
 from easq.simulate.simulation import SimulationConfig, draw_surroundings, simulate

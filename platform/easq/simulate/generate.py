@@ -1,94 +1,137 @@
-"""Simulated requests as a history, with the truth beside the samples and never in them."""
+"""Simulated requests as a history, with the truth beside the samples and never in them.
 
-from collections.abc import Callable, Iterator
-from itertools import count
+A day is simulated and written before the next. Days of independent requests need nothing of each
+other, so they can also be written beside each other, with the same bytes.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from easq.history import History, Source, write_history
+from easq.history import History, Source
+from easq.history_write import DayTables, WrittenDay, building, complete, describe, write_days
+from easq.simulate.chunks import CHUNK_REQUESTS, Chunk, Drawn, chunk, draw, visited_days
 from easq.simulate.columns import feature_spec, sample_table
-from easq.simulate.seeds import CHUNKS, TRAFFIC, generator
-from easq.simulate.simulation import Outcome, SimulationConfig, draw_surroundings, simulate
-from easq.simulate.traffic import Requests, draw_requests
+from easq.simulate.simulation import SimulationConfig, draw_surroundings
+from easq.simulate.traffic import DAY_MS, Requests
 from easq.simulate.truth import truth_table
-from easq.simulate.upstream import Upstream
-from easq.simulate.visits import Page, VisitConfig, Visits, live
 from easq.simulate.world import World
 
-CHUNK_REQUESTS = 4096
-Chunk = tuple[Requests, Outcome]
+Progress = Callable[[int], None]
+"""Told after each part of a day how many requests it held."""
+WriteDays = Callable[[Path, SimulationConfig, Progress], Sequence[WrittenDay]]
+"""Writes all days of a simulation into a folder, and describes them in order."""
+
+
+class Part(NamedTuple):
+    """A row a request in both."""
+
+    samples: pa.Table
+    truth: pa.Table
+
+
+def in_turn(folder: Path, config: SimulationConfig, progress: Progress) -> Sequence[WrittenDay]:
+    """Days one after the other, in this process."""
+    return write_simulated(folder, config, range(config.traffic.days), progress)
 
 
 def write_simulation(
-    root: Path, config: SimulationConfig, progress: Callable[[int], None] = lambda done: None
+    root: Path,
+    config: SimulationConfig,
+    progress: Progress = lambda done: None,
+    write: WriteDays = in_turn,
 ) -> History:
-    """Simulate all requests and write them as a history with truth.
+    """Simulate all requests and write them as a history with truth."""
+    with building(root) as folder:
+        days = write(folder, config, progress)
+        sources = [simulated_source(config, days)]
+        return complete(root, folder, describe("simulated", feature_spec(config), days, sources))
 
-    `progress` is told after each chunk how many requests it held.
-    """
+
+def simulated_source(config: SimulationConfig, days: Sequence[WrittenDay]) -> Source:
+    """Where these days came from."""
+    rows = sum(written.day.requests for written in days)
+    return Source(name="simulation", rows=rows, parameters=config.model_dump_json())
+
+
+def write_simulated(
+    folder: Path,
+    config: SimulationConfig,
+    days: range,
+    progress: Progress = lambda done: None,
+) -> list[WrittenDay]:
+    """Simulate and write some days, counted from 0; one without requests is left out."""
     world, upstream = draw_surroundings(config)
-    samples, truth, first = [], [], 0
-    for part, outcome in chunks(config, world, upstream):
-        samples.append(sample_table(config, world, part, outcome, first))
-        truth.append(truth_table(config.traffic, part, outcome, first))
-        first += len(part.user)
-        progress(len(part.user))
-    return write_history(
-        root,
-        "simulated",
-        feature_spec(config),
-        pa.concat_tables(samples),
-        [Source(name="simulation", rows=first, parameters=config.model_dump_json())],
-        truth=pa.concat_tables(truth),
-    )
+    if config.visits is None:
+        return write_independent(folder, draw(config, world, upstream), days, progress)
+    pages = visited_days(config, config.visits, world, upstream)
+    return write_days(folder, feature_spec(config), _visited(config, world, pages, days, progress))
 
 
-def chunks(config: SimulationConfig, world: World, upstream: Upstream) -> Iterator[Chunk]:
-    """All requests and what came of them under the logging policy, some at a time."""
-    if config.visits is not None:
-        yield from _visited(config, config.visits, world, upstream)
-        return
-    requests = draw_requests(config.traffic, world, generator(config.seed, TRAFFIC))
-    for number, start in enumerate(range(0, config.traffic.requests, CHUNK_REQUESTS)):
-        part = requests.part(start, start + CHUNK_REQUESTS)
-        rng = generator(config.seed, CHUNKS, number)
-        yield part, simulate(config, world, upstream, part, rng)
+def write_independent(
+    folder: Path, drawn: Drawn, days: range, progress: Progress = lambda done: None
+) -> list[WrittenDay]:
+    """The same where no day depends on another: only their own chunks are simulated."""
+    return write_days(folder, feature_spec(drawn.config), _independent(drawn, days, progress))
+
+
+def _independent(drawn: Drawn, days: range, progress: Progress) -> Iterator[DayTables]:
+    # The chunk at a midnight is asked for by two days, one right after the other.
+    tables = lru_cache(maxsize=1)(partial(_tables_of_chunk, drawn))
+    for day in days:
+        parts = []
+        for number, start, end in _cuts(drawn.requests, day):
+            parts.append(Part(*(table.slice(start, end - start) for table in tables(number))))
+            progress(end - start)
+        if parts:
+            yield _joined(parts)
+
+
+def _cuts(requests: Requests, day: int) -> Iterator[tuple[int, int, int]]:
+    """The chunks that overlap a day: number, and the rows [start, end) that lie in it."""
+    midnights = (day * DAY_MS, (day + 1) * DAY_MS)
+    begin, stop = map(int, np.searchsorted(requests.time_ms, midnights))
+    while begin < stop:
+        number, start = divmod(begin, CHUNK_REQUESTS)
+        end = min(start + stop - begin, CHUNK_REQUESTS)
+        yield number, start, end
+        begin += end - start
 
 
 def _visited(
-    config: SimulationConfig, visits: VisitConfig, world: World, upstream: Upstream
-) -> Iterator[Chunk]:
-    done: list[Chunk] = []
-    for _ in visited(config, visits, world, upstream, done.append):
-        yield from done
-        done.clear()
-
-
-def visited(
     config: SimulationConfig,
-    visits: VisitConfig,
     world: World,
-    upstream: Upstream,
-    keep: Callable[[Chunk], None] = lambda chunk: None,
-) -> Iterator[Visits]:
-    """Days of viewers whom the logging policy serves; `keep` gets the pages as they are shown."""
-    numbers = count()
+    days_of_pages: Iterator[list[Chunk]],
+    days: range,
+    progress: Progress,
+) -> Iterator[DayTables]:
+    first = 0
+    for day, pages in enumerate(islice(days_of_pages, days.stop)):
+        parts = []
+        for page in pages:
+            parts.append(_tables(config, world, page, first))
+            first += parts[-1].samples.num_rows
+            progress(parts[-1].samples.num_rows)
+        if parts and day in days:
+            yield _joined(parts)
 
-    def serve(requests: Requests) -> Page:
-        rng = generator(config.seed, CHUNKS, next(numbers))
-        outcome = simulate(config, world, upstream, requests, rng)
-        keep((requests, outcome))
-        return page_of(outcome)
 
-    return live(visits, world, config.traffic.days, config.traffic.explore, serve, config.seed)
+def _tables_of_chunk(drawn: Drawn, number: int) -> Part:
+    return _tables(drawn.config, drawn.world, chunk(drawn, number), number * CHUNK_REQUESTS)
 
 
-def page_of(outcome: Outcome) -> Page:
-    """What each viewer made of the videos shown to them."""
-    request, shown = outcome.candidates.request, outcome.exposed
-    rows = len(outcome.candidates.lengths)
-    views = np.bincount(request, shown, rows).astype(np.int64)
-    z = np.bincount(request, shown * outcome.satisfaction, rows) / views
-    return Page(z, np.bincount(request, outcome.behaviour.watched_seconds, rows), views)
+def _tables(config: SimulationConfig, world: World, chunk: Chunk, first: int) -> Part:
+    """Of some requests, the first of them number `first` of the simulation."""
+    return Part(
+        sample_table(config, world, *chunk, first), truth_table(config.traffic, *chunk, first)
+    )
+
+
+def _joined(parts: Sequence[Part]) -> DayTables:
+    samples, truth = zip(*parts, strict=True)
+    return DayTables(pa.concat_tables(samples), pa.concat_tables(truth))

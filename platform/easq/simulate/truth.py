@@ -41,15 +41,16 @@ def truth_table(
     return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
 
 
-def read_truth(history: History) -> pa.Table:
+def read_truth(history: History, days: int | None = None) -> pa.Table:
     """The truth of a simulated history, row by row that of its samples in time order.
+
+    `days`: of so many first days, of all unless told.
 
     Raises FileNotFoundError where the history was not simulated, ValueError where samples and
     truth belong to different simulations.
     """
-    paths = [
-        history.root / "truth" / f"day={d.day}" / "part-0.parquet" for d in history.description.days
-    ]
+    described = history.description.days[:days]
+    paths = [history.root / "truth" / f"day={d.day}" / "part-0.parquet" for d in described]
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise FileNotFoundError(
@@ -57,7 +58,7 @@ def read_truth(history: History) -> pa.Table:
         )
     truth = pa.concat_tables(pq.ParquetFile(path).read() for path in paths)
     samples = pa.concat_tables(
-        pq.ParquetFile(history.root / d.file).read(["request_id"]) for d in history.description.days
+        pq.ParquetFile(history.root / d.file).read(["request_id"]) for d in described
     )
     if not truth.column("request_id").equals(samples.column("request_id")):
         raise ValueError(f"truth and samples of {history.root} differ; simulate it again.")

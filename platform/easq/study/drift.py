@@ -1,18 +1,15 @@
 """Worlds that change: tastes turn day by day, and at one midnight something else changes too."""
 
-import shutil
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
-from easq.history import History, write_history
-from easq.simulate.generate import write_simulation
+from easq.history import History
+from easq.history_write import building, complete, describe
+from easq.simulate.columns import feature_spec
+from easq.simulate.generate import simulated_source, write_simulated, write_simulation
 from easq.simulate.simulation import SimulationConfig
-from easq.simulate.traffic import DAY_MS
-from easq.simulate.truth import read_truth
 
 TURNING = 0.1
 """Radians by which a taste turns in a day, twice that of a simulation by default."""
@@ -65,31 +62,13 @@ def _changed(simulation: SimulationConfig, changes: dict[str, Any]) -> Simulatio
 
 
 def write_drifting(root: Path, world: DriftingWorld) -> History:
-    """Simulate both, and write the days of each as one history with truth."""
+    """Simulate the days of each, and write them as one history with truth."""
     if world.after == world.before:
         return write_simulation(root, world.before)
-    folders = [root.with_name(f".{root.name}.{part}") for part in ("before", "after")]
-    before, after = map(write_simulation, folders, (world.before, world.after))
-    switch_ms = world.before.traffic.start_ms + world.day * DAY_MS
-    history = write_history(
-        root,
-        "simulated, drifting",
-        before.description.features,
-        _joined(_samples(before), _samples(after), switch_ms),
-        [*before.description.sources, *after.description.sources],
-        truth=_joined(read_truth(before), read_truth(after), switch_ms),
-    )
-    for folder in folders:
-        shutil.rmtree(folder)
-    return history
-
-
-def _samples(history: History) -> pa.Table:
-    return pa.concat_tables(history.read(day) for day in history.windows())
-
-
-def _joined(before: pa.Table, after: pa.Table, switch_ms: int) -> pa.Table:
-    at = "request_time_ms"
-    return pa.concat_tables(
-        [before.filter(pc.field(at) < switch_ms), after.filter(pc.field(at) >= switch_ms)]
-    )
+    days, spec = range(world.before.traffic.days), feature_spec(world.before)
+    with building(root) as folder:
+        before = write_simulated(folder, world.before, days[: world.day])
+        after = write_simulated(folder, world.after, days[world.day :])
+        sources = [simulated_source(world.before, before), simulated_source(world.after, after)]
+        description = describe("simulated, drifting", spec, [*before, *after], sources)
+        return complete(root, folder, description)

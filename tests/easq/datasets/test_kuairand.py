@@ -7,7 +7,7 @@ import pytest
 
 from easq.datasets.kuairand import embedding_rows
 from easq.datasets.kuairand_lists import Lists
-from easq.history import write_history
+from easq.history_write import write_history
 from easq.samples import flatten
 
 MIDNIGHT_MS = 1_650_816_000_000

@@ -6,7 +6,7 @@ import pytest
 from easq.datasets.kuairand import import_files
 from easq.datasets.kuairand_files import find_files
 from easq.datasets.kuairand_lists import Lists
-from easq.history import write_history
+from easq.history_write import write_history
 from easq.peers.judge import Truth
 from easq.samples import flatten
 from jobs.peers_report import YARDSTICK, findings, results_of

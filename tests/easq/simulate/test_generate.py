@@ -5,7 +5,8 @@ import pytest
 from easq.events import Answer
 from easq.history import History
 from easq.questionnaire import is_eligible
-from easq.simulate.generate import CHUNK_REQUESTS, write_simulation
+from easq.simulate.chunks import CHUNK_REQUESTS
+from easq.simulate.generate import write_simulation
 from easq.simulate.simulation import SimulationConfig
 from easq.simulate.traffic import TrafficConfig
 from easq.simulate.truth import read_truth
