@@ -48,6 +48,13 @@ def announced(log) -> list[tuple[int, dict]]:
     return list(zip(rows.offsets.tolist(), rows.table.to_pylist(), strict=True))
 
 
+def moved(before: ServedWeights, after: ServedWeights) -> tuple[bool, bool]:
+    """Dense weights, and rows."""
+    pairs = (before.dense, after.dense), (before.rows, after.rows)
+    dense, rows = (any(not torch.equal(b[n], a[n]) for n in b) for b, a in pairs)
+    return dense, rows
+
+
 def assert_equal(one: ServedWeights, other: ServedWeights) -> None:
     for mine, theirs in ((one.dense, other.dense), (one.rows, other.rows)):
         assert mine.keys() == theirs.keys()
@@ -59,9 +66,11 @@ def test_deltas_lead_to_the_served_weights_bit_for_bit(online_run, average_steps
     run = online_run(5, average_steps=average_steps)
     follower = Follower(run)
     for window in range(5):
+        before = copy_of(follower.chain.weights)
         offset = run.learn()
         assert follower.take(*announced(run.log)[offset])
         assert follower.chain.place == (window + 1, run.digest(), offset, {0: 1000 * (window + 1)})
+        assert all(moved(before, follower.chain.weights))
         assert_equal(follower.chain.weights, run.weights())
         assert StateDigest(follower.chain.weights).digest == run.digest()
 

@@ -135,7 +135,10 @@ class PublishedSection(Section):
 
     average_steps: int = Field(default=1, ge=1)
     """Served are dense weights averaged over about so many of the last steps, which swing less
-    from version to version, and show bad teaching later; rows are as new as ever. 1: the newest."""
+    from version to version, and show bad teaching later; rows are as new as ever. 1: the newest.
+    So that versions can be told apart: at most a tenth of the steps between them. That is not
+    checked, for they are minutes apart (`tracking.register_every_minutes`), and the steps of a
+    minute depend on traffic: one or more for each window that is not empty."""
 
 
 class TrackingSection(Section):

@@ -30,11 +30,14 @@ from easq.train.published import Published
 from easq.train.share import share_of
 
 LOOP = Path(__file__).parents[3] / "infra/config/loop.toml"
-LEARNT, MORE, EXAMINED = 10_000, 2_500, 5_000
-"""Requests that the champion has learnt, that versions after it may learn, and of the exam."""
-TAUGHT, WINDOW = 1_200, 500
 AVERAGE_STEPS = load_config(LOOP).published.average_steps
 """As `easq up` has it."""
+BATCH, WINDOW = 64, 500
+TAUGHT = 10 * AVERAGE_STEPS * BATCH
+"""Requests that a version learns after the champion, good or bad: averages are a tenth of that."""
+LEARNT, MORE, EXAMINED = 10_000, 4 * TAUGHT, 5_000
+"""Requests that the champion has learnt, that versions draw theirs from (two share a quarter of
+theirs), and of the exam."""
 
 
 class Trained(NamedTuple):
@@ -115,7 +118,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, seed: int, world: WorldCon
         "run": {"name": "t", "storage": "t"},
         "data": {"history": str(history.root)},
         "model": {"width": 32, "heads": 2},
-        "optim": {"batch": 64, "learning_rate": 3e-4},
+        "optim": {"batch": BATCH, "learning_rate": 3e-4},
         "published": {"average_steps": AVERAGE_STEPS},
     }
     config = parse_config(tree, "test")
@@ -228,11 +231,11 @@ CONFIG = GateConfig()
 
 
 def test_bad_versions_are_blocked_and_good_ones_pass(champion):
-    check(champion, bad=2, good=6)
+    check(champion, bad=1, good=1)
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_twenty_bad_and_twenty_good_versions(champion):
     check(champion, bad=5, good=20)
 
@@ -248,7 +251,7 @@ OTHER_WORLDS = {
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", OTHER_WORLDS)
 def test_twenty_bad_and_twenty_good_versions_of_another_world(name, tmp_path_factory):
     check(trained(tmp_path_factory, *OTHER_WORLDS[name]), bad=5, good=20)
