@@ -35,9 +35,13 @@ AVERAGE_STEPS = load_config(LOOP).published.average_steps
 BATCH, WINDOW = 64, 500
 TAUGHT = 10 * AVERAGE_STEPS * BATCH
 """Requests that a version learns after the champion, good or bad: averages are a tenth of that."""
-LEARNT, MORE, EXAMINED = 10_000, 4 * TAUGHT, 5_000
-"""Requests that the champion has learnt, that versions draw theirs from (two share a quarter of
-theirs), and of the exam."""
+MORE, EXAMINED = 4 * TAUGHT, 5_000
+"""Requests that versions draw theirs from (two share a quarter of theirs), and of the exam."""
+YOUNG, SETTLED = 10_000, 40_000
+"""Requests that a champion has learnt. While alignment still finds its place, a young one's
+successors win satisfaction for behaviour, and the gate is right to stop that."""
+
+FIRST_WORLD = (3, WorldConfig(users=400, items=400))
 
 
 class Trained(NamedTuple):
@@ -101,23 +105,27 @@ def learn(learner: Learner, published: Published, rows: pa.Table) -> None:
 
 @pytest.fixture(scope="module")
 def champion(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return trained(tmp_path_factory, seed=3, world=WorldConfig(users=400, items=400))
+    return trained(tmp_path_factory, *FIRST_WORLD)
 
 
 @pytest.fixture(scope="module")
 def untaught(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A champion and an exam for what needs no version that was taught."""
-    return trained(tmp_path_factory, 3, WorldConfig(users=400, items=400), more=2_500)
+    return trained(tmp_path_factory, *FIRST_WORLD, more=2_500)
 
 
 def trained(
-    tmp_path_factory: pytest.TempPathFactory, seed: int, world: WorldConfig, more: int = MORE
+    tmp_path_factory: pytest.TempPathFactory,
+    seed: int,
+    world: WorldConfig,
+    learnt: int = YOUNG,
+    more: int = MORE,
 ) -> Trained:
     """A champion of a simulated world, and samples after it."""
     simulation = SimulationConfig(
         seed=seed,
         world=world,
-        traffic=TrafficConfig(requests=LEARNT + more + EXAMINED),
+        traffic=TrafficConfig(requests=learnt + more + EXAMINED),
         questionnaire="accelerated",
     )
     history = write_simulation(tmp_path_factory.mktemp("world") / "h", simulation)
@@ -133,13 +141,13 @@ def trained(
     spec = history.description.features
     learner = Learner(config, spec, torch.device("cpu"))
     published = Published(learner)
-    learn(learner, published, samples.slice(0, LEARNT))
+    learn(learner, published, samples.slice(0, learnt))
     write_checkpoint(checkpoint := tmp_path_factory.mktemp("c"), published.contents(learner))
-    newest, answered = samples.slice(LEARNT + more), last_answered(samples, 500)
+    newest, answered = samples.slice(learnt + more), last_answered(samples, 500)
     exam = Exam(flatten(newest), flatten(answered))
     inputs = encoded(spec, newest), encoded(spec, answered)
     standing = scored(published.of(learner), 1, inputs)
-    return Trained(checkpoint, config, spec, samples.slice(LEARNT, more), exam, inputs, standing)
+    return Trained(checkpoint, config, spec, samples.slice(learnt, more), exam, inputs, standing)
 
 
 def encoded(spec: FeatureSpec, samples: pa.Table) -> list[Inputs]:
@@ -242,27 +250,22 @@ def test_bad_versions_are_blocked_and_good_ones_pass(champion):
     check(champion, bad=1, good=1)
 
 
-@pytest.mark.soak
-@pytest.mark.timeout(1800)
-def test_twenty_bad_and_twenty_good_versions(champion):
-    check(champion, bad=5, good=20)
-
-
-OTHER_WORLDS = {
+WORLDS = {
+    "first": FIRST_WORLD,
     "another seed": (11, WorldConfig(users=400, items=400)),
     "many users, few items": (12, WorldConfig(users=1000, items=150)),
     "few users, many items": (13, WorldConfig(users=150, items=1500)),
     "more chance": (14, WorldConfig(users=400, items=400, chance=0.8)),
     "less clickbait": (15, WorldConfig(users=400, items=400, clickbait=1.2)),
 }
-"""The gate's margins were chosen in the world of seed 3; none of these had a say."""
+"""The gate's margins were chosen in the first; the others had no say."""
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("name", OTHER_WORLDS)
-def test_twenty_bad_and_twenty_good_versions_of_another_world(name, tmp_path_factory):
-    check(trained(tmp_path_factory, *OTHER_WORLDS[name]), bad=5, good=20)
+@pytest.mark.parametrize("name", WORLDS)
+def test_twenty_bad_and_twenty_good_versions(name, tmp_path_factory):
+    check(trained(tmp_path_factory, *WORLDS[name], learnt=SETTLED), bad=5, good=20)
 
 
 def test_without_enough_answers_behaviour_and_the_anchor_decide(champion):
