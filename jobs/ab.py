@@ -66,11 +66,13 @@ def ab(
     )
     test = Test(config, experiment_of(share, seed, same), days)
     folder = out.resolve()
+    _check_new(folder)
     if in_process:
-        _check_new(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         sums = live_in_process(test, console.print)
     else:
         with sole_loop(own_line(folder), folder) as held:
+            _check_new(folder)  # by one that was waited for
             _check_new(folder)
             sums = live_over_http(test, folder, console.print, held)
     ids = np.arange(users)
@@ -108,7 +110,6 @@ def _check_new(folder: Path) -> None:
     """Runs are resumed by name, and a test that is resumed would begin with what it taught."""
     if any(path.is_file() and path.suffix != LOCK for path in folder.rglob("*")):
         raise ValueError(f"{folder} holds another test; name a new folder with --out")
-    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _origin(settings: dict[str, str]) -> Origin:

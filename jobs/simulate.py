@@ -52,7 +52,8 @@ def simulate(
         str | None,
         typer.Option(
             help="Address of a Ray cluster that simulates the days, all nodes of which see OUT. "
-            f"Without it, this machine: with Ray from {WORTH_RAY:,} requests on, a day a core."
+            f"Without it and RAY_ADDRESS, this machine: with Ray from {WORTH_RAY:,} requests on, "
+            "a day a core."
         ),
     ] = None,
 ) -> None:

@@ -25,13 +25,20 @@ def beside_each_other(
 
 @ray.remote(num_cpus=1)
 def _day(drawn: Drawn, folder: Path, day: int) -> list[WrittenDay]:
+    if not folder.is_dir():
+        raise ValueError(
+            f"a node of the cluster does not see {folder.parent}: OUT must lie where all do"
+        )
     return write_independent(folder, drawn, range(day, day + 1))
 
 
 def _write(folder: Path, config: SimulationConfig, progress: Progress) -> Sequence[WrittenDay]:
     """A task a core: each holds a day in memory, and Ray starts a process for every task told."""
     drawn = ray.put(draw(config, *draw_surroundings(config)))
-    days, at_once = iter(range(config.traffic.days)), int(ray.cluster_resources()["CPU"])
+    days, at_once = (
+        iter(range(config.traffic.days)),
+        max(1, int(ray.cluster_resources().get("CPU", 0))),
+    )
     running: list[ray.ObjectRef] = []
     written: list[WrittenDay] = []
     for _ in range(config.traffic.days):

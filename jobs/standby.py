@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -73,16 +74,19 @@ def in_turn(folder: Path, imported: Callable[[], Train], steady_seconds: float) 
 
 def _comes_early(turn: Turn, folder: Path, steady_seconds: float, current_seconds: float) -> bool:
     """Whether the turn comes before the other trains steadily, or lags by less."""
-    found, learns_since = None, float("inf")
+    found: dict[str, Any] | None = None
+    learns_since = float("inf")
     while time.monotonic() < learns_since + steady_seconds:
         if turn.take():
             return True
         if _learns(folder):
             newest = last_line(folder / WINDOWS) or {}
-            if found is None:  # perhaps by one that was killed
-                found, learns_since = newest, time.monotonic()
-            elif newest != found and newest.get("lag_seconds", float("inf")) < current_seconds:
-                return False
+            if found is None:
+                found = newest  # perhaps of one that was killed
+            elif newest != found:
+                learns_since = min(learns_since, time.monotonic())
+                if newest.get("lag_seconds", float("inf")) < current_seconds:
+                    return False
         time.sleep(LOOK_SECONDS)
     return False
 

@@ -101,7 +101,7 @@ def _run(trials: Sequence[Keyed], out: Path, console: Console, how: Running) -> 
     told = iter(trials)
     running: dict[ray.ObjectRef, Keyed] = {}
     failed: list[str] = []
-    started, at_once = time.perf_counter(), int(ray.cluster_resources()["CPU"]) + 1
+    started, at_once = time.perf_counter(), int(ray.cluster_resources().get("CPU", 0)) + 1
     with _bar(console) as bar:
         task = bar.add_task("trials", total=len(trials))
         for count in range(1, len(trials) + 1):

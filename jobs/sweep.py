@@ -6,7 +6,8 @@ Usage: easq sweep [--preset quick|evidence|paper] [--out DIR] [--address RAY]
 import logging
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from easq.train.trainer import signals_kept
 from jobs.cluster import ray_cluster
 from jobs.study_output import OUT, Address, Out, Size, Tracking, told_problems, written
 from jobs.study_trials import refuse_failed, run_trials, same_code, without_result
+
+_NO_HANDLER = "TUNE_DISABLE_SIGINT_HANDLER"
 
 
 def sweep(
@@ -58,9 +61,7 @@ def _tune(trials: Sequence[Trial], out: Path, console: Console, address: str | N
     if not (missing := without_result(trials, out, console)):
         return
     by_key = {trial.key: trial for trial in missing}
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # it ends a study as if trials had failed
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told below
-    with ray_cluster(cpus=os.cpu_count() or 1, address=address), signals_kept():
+    with ray_cluster(cpus=os.cpu_count() or 1, address=address), signals_kept(), _quiet_tune():
         results = tune.Tuner(
             tune.with_resources(tune.with_parameters(_trial, trials=by_key, out=out), {"cpu": 1}),
             param_space={"key": tune.grid_search(list(by_key))},
@@ -73,6 +74,21 @@ def _tune(trials: Sequence[Trial], out: Path, console: Console, address: str | N
             ),
         ).fit()
     refuse_failed([reason(error) for error in results.errors], len(missing))
+
+
+@contextmanager
+def _quiet_tune() -> Iterator[None]:
+    """Without its handler of SIGINT, which ends a study as if trials had failed, nor its errors:
+    failures are told in the end."""
+    log = logging.getLogger("ray.tune")
+    level = log.level
+    os.environ[_NO_HANDLER] = "1"
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        del os.environ[_NO_HANDLER]
 
 
 def _trial(config: dict[str, str], trials: dict[str, Trial], out: Path) -> None:

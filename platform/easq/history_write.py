@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from easq.events import Answer
 from easq.features import HOUR_MS, FeatureSpec
 from easq.history import ROW_GROUP, Day, Description, History, Source, sha256_of
+from easq.log.lease import brief_lease
 from easq.samples import check_samples, sample_schema
 
 _ANSWERS = {a.name.lower(): a for a in Answer if a != Answer.NONE}
@@ -71,17 +72,18 @@ def building(root: Path) -> Iterator[Path]:
     """A new folder beside `root` for the days of a history; it goes unless it was completed.
 
     Raises:
-        ValueError: `root` is a folder with other things in it.
+        ValueError: `root` is a folder with other things in it, or another process writes it.
     """
     root = root.resolve()
     check_replaceable(root)
     folder = root.with_name(f".{root.name}.building")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
+    with brief_lease(root.with_name(f".{root.name}.lock")):
         shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_days(folder: Path, features: FeatureSpec, days: Iterable[DayTables]) -> list[WrittenDay]:
@@ -121,11 +123,13 @@ def complete(root: Path, folder: Path, description: Description) -> History:
     """Put a folder of `building` in the place of `root`, with its description.
 
     Raises:
-        ValueError: there is no sample in it.
+        ValueError: there is no sample in it, or a day is missing.
     """
     root = root.resolve()
     if not description.requests:
         raise ValueError(f"there is no sample to write to {root}: every row was put aside")
+    if missing := [day.day for day in description.days if not (folder / day.file).is_file()]:
+        raise ValueError(f"{', '.join(missing)} of {root} was written where this process is not")
     (folder / "dataset.json").write_text(description.model_dump_json(indent=2))
     _replace(root, folder)
     return History(root, description)
@@ -150,9 +154,13 @@ def _replace(root: Path, building: Path) -> None:
     """Put the new folder in the old one's place; a crash leaves one of them whole."""
     old = root.with_name(f".{root.name}.old")
     shutil.rmtree(old, ignore_errors=True)
-    if root.exists():
-        root.rename(old)
-    building.rename(root)
+    try:
+        if root.exists():
+            root.rename(old)
+        building.rename(root)
+    finally:
+        if old.exists() and not root.exists():
+            old.rename(root)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -187,7 +195,8 @@ def _write_day(
 
 def _write(folder: Path, kind: str, day: str, table: pa.Table) -> Path:
     path = folder / kind / f"day={day}" / "part-0.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    for made in (path.parent.parent, path.parent):  # never the folder itself: see `complete`
+        made.mkdir(exist_ok=True)
     pq.write_table(table, path, row_group_size=ROW_GROUP, compression="zstd")
     return path
 

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from easq.history import History, Source
-from easq.history_write import write_history
+from easq.history_write import building, write_history
 
 
 def test_windows_cover_every_row_once_and_never_cross_a_day(make_history):
@@ -129,3 +129,11 @@ def test_missing_columns_and_wrong_types_are_named(tmp_path, random_samples, spe
     words = samples.set_column(index, "user_id", [["a", "b", "c"]])
     with pytest.raises(ValueError, match="do not fit the schema"):
         write_history(tmp_path / "h", "x", spec, words, [])
+
+
+def test_of_two_writers_of_one_history_the_second_is_refused(tmp_path):
+    with building(tmp_path / "h") as folder:
+        with pytest.raises(ValueError, match="another process holds"), building(tmp_path / "h"):
+            pass
+        assert folder.is_dir()
+    assert list(tmp_path.iterdir()) == []

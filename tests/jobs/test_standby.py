@@ -169,7 +169,7 @@ def test_windows_of_one_that_was_killed_do_not_count(start, tmp_path):
     assert said(first) == "trains"
     (folder / "windows.jsonl").write_text('{"window": 1, "lag_seconds": 0.5}\n')
     second = start("waits", 3600.0)
-    time.sleep(1)
+    assert select([second.stdout], [], [], 3.0)[0] == []
     with (folder / "windows.jsonl").open("a") as file:
         file.write('{"window": 2, "lag_seconds": 0.5}\n')
     assert said(second) == "ready"

@@ -17,7 +17,7 @@ from easq.train.config import TrainConfig, parse_config, put
 
 RANKERS: dict[str, Method] = {
     BASE: METHODS[BASE],
-    "easq": METHODS["easq_printed"]._replace(title="EASQ", values=(2.0, 10.0, 50.0)),
+    "easq": METHODS["easq_printed"]._replace(values=(2.0, 10.0, 50.0)),
     "blend": METHODS["blend"]._replace(values=(0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)),
     SUBJECT: BEYOND[SUBJECT]._replace(values=(0.1, 1.0, 5.0, 20.0)),
 }

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from easq.history import History
+from easq.log.lease import brief_lease
 from easq.study.code_version import DECIDES, code_version
 
 RESULT = "result.json"
@@ -49,5 +50,12 @@ def write_result(
 
 
 def history_of(root: Path, simulate: Callable[[Path], History]) -> History:
-    """The history in a folder; simulated if it is not there yet."""
-    return History.open(root) if (root / "dataset.json").is_file() else simulate(root)
+    """The history in a folder; simulated if it is not there yet, by the first who asks."""
+    if not _is_there(root):
+        with brief_lease(root.with_name(f".{root.name}.asked"), wait=True):
+            return History.open(root) if _is_there(root) else simulate(root)
+    return History.open(root)
+
+
+def _is_there(root: Path) -> bool:
+    return (root / "dataset.json").is_file()
