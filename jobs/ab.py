@@ -72,8 +72,7 @@ def ab(
         sums = live_in_process(test, console.print)
     else:
         with sole_loop(own_line(folder), folder) as held:
-            _check_new(folder)  # by one that was waited for
-            _check_new(folder)
+            _check_new(folder)  # one that was waited for may have used it
             sums = live_over_http(test, folder, console.print, held)
     ids = np.arange(users)
     found = compare(sums, test.experiment.arms_of(ids), test.experiment, TREATMENT, CONTROL)

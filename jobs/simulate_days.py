@@ -35,10 +35,8 @@ def _day(drawn: Drawn, folder: Path, day: int) -> list[WrittenDay]:
 def _write(folder: Path, config: SimulationConfig, progress: Progress) -> Sequence[WrittenDay]:
     """A task a core: each holds a day in memory, and Ray starts a process for every task told."""
     drawn = ray.put(draw(config, *draw_surroundings(config)))
-    days, at_once = (
-        iter(range(config.traffic.days)),
-        max(1, int(ray.cluster_resources().get("CPU", 0))),
-    )
+    days = iter(range(config.traffic.days))
+    at_once = max(1, int(ray.cluster_resources().get("CPU", 0)))
     running: list[ray.ObjectRef] = []
     written: list[WrittenDay] = []
     for _ in range(config.traffic.days):

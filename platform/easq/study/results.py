@@ -1,7 +1,7 @@
 """Results of a study's trials as folders that appear whole or not at all.
 
 A key is a readable start and a digest of all that decides the contents, so a finished trial is
-never run again, and one that two jobs ask for is run once.
+never run again, and the jobs of a study share it.
 """
 
 import hashlib

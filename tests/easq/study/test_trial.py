@@ -1,5 +1,6 @@
 """A trial is a function of what its key names, sees no future, and is never run twice."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from easq.simulate.simulation import SimulationConfig
 from easq.simulate.traffic import TrafficConfig
 from easq.simulate.world import WorldConfig
 from easq.study.prequential import Judged, prequential
+from easq.study.results import history_of
 from easq.study.trial import Split, Trial, is_done, read_sums, run_trial
 from easq.study.user_sums import ALL, METRICS
 
@@ -119,3 +121,17 @@ def test_settings_that_say_the_same_are_one_trial():
 def test_a_split_without_test_days_is_refused():
     with pytest.raises(ValueError, match="none to test on"):
         Trial(simulation=WORLD, split=Split(warm_days=3, validation_days=1), seed=0, settings={})
+
+
+def test_of_those_who_ask_for_one_world_the_first_simulates_it(tmp_path):
+    simulated: list[Path] = []
+
+    def simulate(root: Path) -> History:
+        simulated.append(root)
+        return write_simulation(root, WORLD)
+
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: history_of(tmp_path / "w", simulate), range(3)))
+    assert simulated == [tmp_path / "w"]
+    assert len({history.description.digest for history in found}) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["w"]
