@@ -36,7 +36,8 @@ BATCH, WINDOW = 64, 500
 TAUGHT = 10 * AVERAGE_STEPS * BATCH
 """Requests that a version learns after the champion, good or bad: averages are a tenth of that."""
 MORE, EXAMINED = 4 * TAUGHT, 5_000
-"""Requests that versions draw theirs from (two share a quarter of theirs), and of the exam."""
+"""Requests that versions draw theirs from (two share a quarter of theirs), and of an exam."""
+EXAMS = 8
 YOUNG, SETTLED = 10_000, 40_000
 """Requests that a champion has learnt. While alignment still finds its place, a young one's
 successors win satisfaction for behaviour, and the gate is right to stop that."""
@@ -80,6 +81,18 @@ class Trained(NamedTuple):
         return decide(CONFIG, self.exam, candidate, self.standing, self.standing)
 
 
+class Examined(NamedTuple):
+    """An exam, and the champion's scores of it."""
+
+    exam: Exam
+    standing: Scored
+
+    def loss_of_all(self) -> float:
+        """The share of behaviour that is lost where all requests are in random order."""
+        newest = scrambled(self, 1.0, np.random.default_rng(0)).newest
+        return -behaviour_change(self.exam.newest, newest, self.standing.newest).mean
+
+
 def scored(learner: Learner, version: int, inputs: tuple[list[Inputs], list[Inputs]]) -> Scored:
     weights = weights_of(learner.state).items()
     served = {name: tensor for name, tensor in weights if not name.startswith(TRAINING_ONLY)}
@@ -109,9 +122,17 @@ def champion(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 
 @pytest.fixture(scope="module")
-def untaught(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A champion and an exam for what needs no version that was taught."""
-    return trained(tmp_path_factory, *FIRST_WORLD, more=2_500)
+def exams(tmp_path_factory: pytest.TempPathFactory) -> list[Examined]:
+    """A champion on one exam after another: the gate judges each candidate on new windows."""
+    champion = trained(tmp_path_factory, *FIRST_WORLD, more=EXAMS * EXAMINED)
+    return [examined(champion, start) for start in range(0, champion.more.num_rows, EXAMINED)]
+
+
+def examined(champion: Trained, start: int) -> Examined:
+    rows = champion.more.slice(start, EXAMINED)
+    inputs = encoded(champion.spec, rows), champion.inputs[1]
+    exam = Exam(flatten(rows), champion.exam.answers)
+    return Examined(exam, scored(champion.served(), 1, inputs))
 
 
 def trained(
@@ -298,38 +319,36 @@ def test_one_score_that_is_no_number_blocks(champion):
     assert verdict.reason == "it gives scores that are not finite"
 
 
-def scrambled(champion: Trained, share: float, rng: np.random.Generator) -> Scored:
+def scrambled(on: Trained | Examined, share: float, rng: np.random.Generator) -> Scored:
     """The champion, but a share of the requests in random order."""
-    request = champion.exam.newest.request
+    request = on.exam.newest.request
     lost = rng.random(request[-1] + 1) < share
-    newest = np.where(lost[request], rng.normal(size=len(request)), champion.standing.newest)
-    return champion.standing._replace(newest=newest)
+    newest = np.where(lost[request], rng.normal(size=len(request)), on.standing.newest)
+    return on.standing._replace(newest=newest)
 
 
-def lost_when_stopped(champion: Trained, seed: int) -> float:
+def lost_when_stopped(exams: list[Examined], loss: float, seed: int) -> float:
     """A chain of versions that each lose 0.2 %: the true loss of the last one that passed."""
     rng = np.random.default_rng(seed)
-    all_lost = scrambled(champion, 1.0, rng).newest
-    loss = -behaviour_change(champion.exam.newest, all_lost, champion.standing.newest).mean
-    live = champion.standing
-    for step in range(1, 20):
-        candidate = scrambled(champion, step * 0.002 / loss, rng)
-        if not decide(CONFIG, champion.exam, candidate, live, champion.standing).promotes:
-            return (step - 1) * 0.002
-        live = candidate
+    for step, at in enumerate(rng.permutation(len(exams))):
+        on = exams[at]
+        live, candidate = (scrambled(on, s * 0.002 / loss, rng) for s in (step, step + 1))
+        if not decide(CONFIG, on.exam, candidate, live, on.standing).promotes:
+            return step * 0.002
     return 1.0
 
 
-def test_a_chain_of_small_losses_is_stopped_before_one_per_cent_is_lost(untaught):
-    losses = [lost_when_stopped(untaught, seed) for seed in range(4)]
+def test_a_chain_of_small_losses_is_stopped_before_one_per_cent_is_lost(exams):
+    loss = float(np.mean([on.loss_of_all() for on in exams]))
+    losses = [lost_when_stopped(exams, loss, seed) for seed in range(4)]
     print("lost when stopped:", losses)
     assert max(losses) < 0.01
     assert max(losses) > 0  # a single loss of 0.2 % is no reason
 
 
 @pytest.mark.soak
-@pytest.mark.xfail(reason="1 of 40 has lost 1.0 % when it is stopped: DECISIONS.md, 91")
-def test_forty_such_chains(untaught):
-    losses = np.array([lost_when_stopped(untaught, 100 + seed) for seed in range(40)])
+def test_forty_such_chains(exams):
+    loss = float(np.mean([on.loss_of_all() for on in exams]))
+    losses = np.array([lost_when_stopped(exams, loss, 100 + seed) for seed in range(40)])
     print("lost when stopped:", dict(zip(*np.unique(losses, return_counts=True), strict=True)))
     assert (losses < 0.01).all()
