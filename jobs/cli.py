@@ -33,9 +33,12 @@ from jobs.viewers import viewers
 COMMANDS = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # or "[stream]" would be taken for a style
     help="Train and serve EASQ: a short-video ranker that learns what viewers say they think.",
 )
-IMPORT = typer.Typer(no_args_is_help=True, help="Turn public logs into samples.")
+IMPORT = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="markdown", help="Turn public logs into samples."
+)
 COMMANDS.add_typer(IMPORT, name="import")
 IMPORT.command("kuairand")(import_kuairand)
 COMMANDS.command()(simulate)

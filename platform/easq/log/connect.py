@@ -30,7 +30,7 @@ def _open_kafka(uri: str, partitions: int) -> Log:
     try:
         from easq.log.kafka import KafkaLog
     except ModuleNotFoundError as error:
-        raise LogError(f"{uri} needs the extra: pip install 'easq[kafka]'") from error
+        raise LogError(f"{uri} needs the extra: pip install '.[kafka]' in a checkout") from error
     from easq.log.kafka_address import kafka_address
 
     return KafkaLog(kafka_address(uri, partitions))
