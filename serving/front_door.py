@@ -22,10 +22,14 @@ PATIENCE = {
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
 }
 SENT_AGAIN = {
-    # A replica that dies closes its connections without a word. What it had in hand, and what was
-    # sent before HAProxy noticed, goes to another one: an event counts once however often it
-    # comes, and an impression whose token nobody got makes no sample.
-    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+    # A replica that dies closes its connections without a word, one that hangs does not answer.
+    # What it had in hand, and what was sent before HAProxy noticed, goes to another one: an event
+    # counts once however often it comes, and an impression whose token nobody got makes no sample.
+    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response response-timeout",
+    # Nothing that a replica does takes so long: a ranking waits half a second, its log one.
+    "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "5",
+    # Two checks without an answer, of a second each; by default they begin every five.
+    "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",
     # Once: a request that kills its replica must not meet all of them.
     "RAY_SERVE_HAPROXY_RETRIES": "1",
     # What is to be sent again must fit: 500 candidates are 60 kB.

@@ -30,11 +30,14 @@ from ..soak.two_nodes import kafka
 
 PATIENCE_SECONDS = 180.0
 LOOK_SECONDS = 0.1
+STEADY_SECONDS = 5.0
+TICKS = os.sysconf("SC_CLK_TCK")
 SMOOTH_SECONDS = 3.0
+WORKER = b"ray::RayTrainWorker"
 VICTIMS = {
     "joiner": ("join", b""),
     "driver": ("train", b""),
-    "worker": ("ray", b"ray::RayTrainWorker"),
+    "worker": ("ray", WORKER),
     "cluster": ("ray", b""),
     "replica": ("serving", b"ray::ServeReplica"),
     "controller": ("serving", b"ray::ServeController"),
@@ -224,6 +227,23 @@ class Stage:
         victim = found[choice % len(found)]
         os.kill(victim.pid, signal.SIGKILL)
         return time.time()
+
+    def stands_by(self) -> bool:
+        """Whether the drivers that wait are prepared, and neither they nor their workers work."""
+        ray, *drivers = (self.loop.supervisor.report()[name]["pid"] for name in ("ray", *DRIVERS))
+        waiting = {pid for pid in drivers if isinstance(pid, int)} - {self._driver()}
+        if not isinstance(ray, int) or len(waiting) != len(DRIVERS) - 1:
+            return False
+        workers = [p for p, command in family(ray).items() if command.startswith(WORKER)]
+        if len(workers) != 2 * self.loop.config.workers.num:
+            return False
+        watched = [p for pid in waiting for p in family(pid)] + workers
+        before = {p: _used(p) for p in watched}
+        time.sleep(STEADY_SECONDS)
+        used = {p: _used(p) - before[p] for p in watched}
+        for busiest in sorted(workers, key=used.__getitem__)[self.loop.config.workers.num :]:
+            del used[busiest]  # they train
+        return sum(used.values()) < 0.1 * STEADY_SECONDS * TICKS
 
     def left_over(self) -> list[tuple[Process, bytes]]:
         return [(p, _command(p.pid)) for p in self.known if p.is_alive()]

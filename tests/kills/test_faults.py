@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -45,6 +46,7 @@ pytestmark = [
 RATE, AWAY_SECONDS, RUSH_SECONDS, QUIET_SECONDS = 10.0, 60.0, 20.0, 5.0
 RUSH, CAPACITY_SECONDS, CALM_SECONDS = 3.0, 10.0, 3.0
 ANSWERED_MS, GOODPUT = 2000.0, 0.8
+SLOW_MS = 1000.0
 RECOVERED_SECONDS = 60.0
 CROWD = Path(__file__).with_name("crowd.py")
 FEEDBACK_SECONDS = 45.0
@@ -62,6 +64,7 @@ class Rush(NamedTuple):
     refused: float  # share, of the rush alone as all below
     failed: dict[str, int]
     batches_sent_again: int  # of events
+    crowd_cores: float  # that the rush's own process took from the service's
     p50_ms: float  # of those answered
     p99_ms: float
     usual_p99_ms: list[float]  # of the usual viewers before, during and after it
@@ -108,6 +111,15 @@ def test_in_a_rush_the_service_answers_what_it_can_in_time_and_refuses_the_rest(
     assert rush.failed == {}, "who is not answered is told to come again"
     assert rush.answered > GOODPUT * rush.capacity
     assert rush.p99_ms < ANSWERED_MS
+
+
+def test_a_replica_that_hangs_fails_nobody_and_is_replaced(stage, tmp_path, capsys):
+    with stage(1500, 1, FEEDBACK_SECONDS) as it:
+        with under_load(it, tmp_path / "viewers.jsonl", capsys) as drill:
+            hung = drill.replica_hangs()
+        check_events(it, tmp_path / "viewers.jsonl", capsys)
+    assert hung.failed == 0
+    assert hung.seconds < RECOVERED_SECONDS
 
 
 @contextmanager
@@ -194,13 +206,41 @@ class FaultDrill:
 
         return self.seen(fault, kill)
 
+    def replica_hangs(self) -> Sight:
+        """It is stopped, and answers nobody, until Serve has killed it."""
+        began = time.time()
+
+        def hang() -> None:
+            victim = self.stage.victims("replica")[0]
+            os.kill(victim.pid, signal.SIGSTOP)
+            self.stage.wait_until(lambda: not victim.is_alive())
+
+        sight = self.seen("a replica hangs", hang)
+        tell(self.capsys, self._waits(began, time.time()))
+        return sight
+
+    def _waits(self, since: float, until: float) -> dict[str, Any]:
+        """Of rankings that were in hand when a replica hung, in ms, and when the last one began."""
+        lines = [x for x in _rankings(self.ledger) if since <= x.at_seconds <= until]
+        slow = [x for x in lines if x.milliseconds > SLOW_MS]
+        began = [x.at_seconds - x.milliseconds / 1000 - since for x in slow]
+        return {
+            "rankings": len(lines),
+            "slow": len(slow),
+            "longest_ms": round(max((x.milliseconds for x in lines), default=0.0)),
+            "last_slow_began": round(max(began, default=0.0), 1),
+        }
+
     def rush(self, path: Path) -> Rush:
         """Three times what the service can do is asked for beside the usual, whatever it says."""
+        self.stage.wait_until(self.stage.stands_by)
         before = self._usual(time.time() - QUIET_SECONDS, time.time())
         alone = self._crowd(path.with_suffix(".alone"), CAPACITY_SECONDS, None, 8)
         self.watch(QUIET_SECONDS)
         capacity = RATE + alone.requests / CAPACITY_SECONDS
+        used = _cpu_seconds()
         s = self._crowd(path, RUSH_SECONDS, RUSH * capacity, 1000)
+        used = _cpu_seconds() - used
         came = [line.at_seconds for line in _rankings(path)]
         during = self._usual(min(came), max(came))
         calm = max(came) + CALM_SECONDS
@@ -215,6 +255,7 @@ class FaultDrill:
             refused=round(s.refused / asked, 3),
             failed=s.failed,
             batches_sent_again=s.retries,
+            crowd_cores=round(used / seconds, 2),
             p50_ms=round(s.p50_ms, 1),
             p99_ms=round(s.p99_ms, 1),
             usual_p99_ms=[_p99(x) for x in (before, during, after)],
@@ -248,6 +289,12 @@ class FaultDrill:
     def _failed(self) -> int:
         s = self.crowd.statistics()
         return s.not_ranked + s.retries + s.unconfirmed
+
+
+def _cpu_seconds() -> float:
+    """Of child processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _p99(values: list[float]) -> float:
