@@ -109,7 +109,9 @@ def rollback(
 
 def _announce(topic: Log, live: Version | None, to: int, reason: str) -> None:
     newest = newest_rollout(topic)
-    served = live.version if live else newest.version if newest else to
+    served = live.version if live else to
+    if newest is not None and (live is None or newest.ranks_below is not None):
+        served = newest.version  # a rollout under way is what is taken back
     announce(topic, rolled_back(served, to, f"rollback: {reason}"), time.time_ns() // 1_000_000)
 
 

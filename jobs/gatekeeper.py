@@ -16,13 +16,14 @@ from easq.gate import GateConfig, Verdict
 from easq.gate_samples import ends
 from easq.log.interface import Log
 from easq.registry import ANCHOR, CANDIDATE, CHAMPION, Version, aliased
-from easq.registry_aliases import point, tag, tags_of
+from easq.registry_aliases import numbered, point, tag, tags_of
 from easq.rollout import (
     RolloutConfig,
     RolloutTail,
-    announce,
     first_stage,
+    lane_stopped,
     next_stage,
+    rolled_back,
 )
 from easq.rollout_watch import RolloutWatch
 from jobs.judgement import Judgement
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 VERDICT, REASON, AFTER = "easq.gate.verdict", "easq.gate.reason", "easq.gate.after"
 ROLLED_OUT = "easq.gate.rollout"
-"""Tag of a version whose rollout has ended: `done`, or why it was taken back."""
+"""Tag of a version that the gate has done with: `done`, `blocked`, or why it was taken back."""
 
 
 class GatekeeperConfig(BaseModel):
@@ -80,9 +81,11 @@ class Gatekeeper:
     def _begin(self, candidate: Version) -> None:
         champion = aliased(self.uri, self.model_name, CHAMPION)
         tags = tags_of(self.uri, candidate)
-        if ROLLED_OUT in tags or tags.get(VERDICT) == "blocked":
+        if ROLLED_OUT in tags:
             return
-        if candidate == champion:
+        if tags.get(VERDICT) == "blocked":
+            self._block(candidate, champion, tags.get(REASON, ""))
+        elif candidate == champion:
             self._complete(candidate)
         elif VERDICT in tags:
             self._roll_out(candidate, champion, tags.get(REASON, ""))
@@ -96,6 +99,9 @@ class Gatekeeper:
     def _complete(self, champion: Version) -> None:
         """Tell all replicas of a champion whose last announcement a crash has swallowed."""
         stage = self.tail.newest
+        if stage and not stage.follow_deltas and stage.version != champion.version:
+            self._give_way(champion, stage)  # then as any other candidate
+            return
         if stage and stage.version == champion.version and stage.ranks_below is not None:
             self._announce(stage.model_copy(update={"ranks_below": None}))
         self._end(champion, "done")
@@ -111,6 +117,21 @@ class Gatekeeper:
         tag(self.uri, candidate, verdict_tags(verdict))
         if verdict.promotes:
             self._roll_out(candidate, champion, verdict.reason)
+        else:
+            self._block(candidate, champion, verdict.reason)
+
+    def _block(self, candidate: Version, champion: Version | None, reason: str) -> None:
+        """Stop the lane, on which the same training's deltas came to the replicas unjudged.
+
+        A lane that is stopped stays where it is: a rollback by hand may have named its version.
+        """
+        newest = self.tail.newest
+        goes_on = newest is None or newest.follow_deltas
+        if self.config.rollout.stop_when_blocked and champion is not None and goes_on:
+            why = f"version {candidate.version} is blocked: {reason}"
+            if not self._announce(rolled_back(candidate.version, champion.version, why)):
+                return  # to look again at what has come in between
+        self._end(candidate, "blocked")
 
     def _anchor(self, champion: Version | None) -> Version | None:
         """The pinned version; the first champion is pinned."""
@@ -121,30 +142,39 @@ class Gatekeeper:
 
     def _roll_out(self, candidate: Version, champion: Version | None, reason: str) -> None:
         newest, previous = self.tail.newest, champion and champion.version
-        if newest and newest.previous == candidate.version and not newest.follow_deltas:
+        if newest and _takes_back(newest, candidate):
             self._end(candidate, newest.reason)
             return
         if newest and newest.version == candidate.version:
             stage = newest
         else:
-            stage = first_stage(self.config.rollout, candidate.version, previous, reason)
+            stopped = lane_stopped(newest)
+            stage = first_stage(self.config.rollout, candidate.version, previous, reason, stopped)
         self._enter(candidate, stage)
 
     def _enter(self, version: Version, stage: Rollout) -> None:
         if stage.ranks_below is None:
             # The alias first: without a stage of its own, a replica follows the alias.
             point(self.uri, version, CHAMPION)
-            self._anchor(version)
-            self._announce(stage)
-            self._end(version, "done")
+            if self._announce(stage):
+                self._anchor(version)
+                self._end(version, "done")
+            else:
+                self._give_way(version, self.tail.newest)
             return
-        if stage != self.tail.newest:
-            self._announce(stage)
-        self.baking = Baking(version, stage, self.log)
+        if stage == self.tail.newest or self._announce(stage):
+            self.baking = Baking(version, stage, self.log)
+
+    def _give_way(self, version: Version, newest: Rollout | None) -> None:
+        """Where a rollback came in between, the alias goes from a version to what it names."""
+        if newest is None or newest.follow_deltas:
+            return
+        if aliased(self.uri, self.model_name, CHAMPION) == version:
+            point(self.uri, numbered(self.uri, self.model_name, newest.version), CHAMPION)
 
     def _bake(self, baking: Baking) -> None:
-        if self.tail.newest != baking.stage:
-            newest = self.tail.newest
+        if (newest := self.tail.newest) != baking.stage:
+            self._give_way(baking.version, newest)
             self._end(baking.version, f"overtaken: {newest.reason if newest else 'by hand'}")
             return
         seen = baking.watch.look(time.monotonic() - baking.since)
@@ -153,19 +183,25 @@ class Gatekeeper:
             return
         if following.version == baking.version.version:
             self._enter(baking.version, following)
-        else:
-            self._announce(following)
+        elif self._announce(following):
             self._end(baking.version, following.reason)
 
-    def _announce(self, stage: Rollout) -> None:
-        announce(self.log, stage, time.time_ns() // 1_000_000)
-        self.tail.look()
+    def _announce(self, stage: Rollout) -> bool:
+        """False: a rollback by hand came in between; the next look goes on from that."""
+        if not self.tail.announce(stage, time.time_ns() // 1_000_000):
+            log.warning("version %d goes nowhere: a rollback came in between", stage.version)
+            return False
         whom = "all replicas" if stage.ranks_below is None else f"ranks < {stage.ranks_below}"
         log.info("version %d goes to %s: %s", stage.version, whom, stage.reason)
+        return True
 
     def _end(self, version: Version, how: str) -> None:
         self.baking = None
         tag(self.uri, version, {ROLLED_OUT: how})
+
+
+def _takes_back(newest: Rollout, version: Version) -> bool:
+    return newest.previous == version.version and not newest.follow_deltas
 
 
 def verdict_tags(verdict: Verdict) -> dict[str, str]:

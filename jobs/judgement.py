@@ -117,7 +117,9 @@ class Judgement:
         changes = [behaviour_change(exam.newest, three[0].newest, o.newest) for o in three[1:]]
         if not is_enough(self.config, requests, changes):
             return None
-        return decide(self.config, exam, *three)
+        verdict = decide(self.config, exam, *three)
+        learnt = {"satisfaction.learnt_share": self.samples.learnt_share}
+        return verdict.model_copy(update={"figures": verdict.figures | learnt})
 
     def _contestant(self, version: Version) -> Contestant:
         if version.version not in self.contestants:

@@ -16,6 +16,7 @@ from easq.ledger import AcceptedLine, Ledger, Verdict, read_ledger, read_progres
 from easq.log.connect import open_log
 from easq.log.interface import MODELS, SAMPLES
 from jobs.loop import Loop
+from jobs.replica_report import replica_report, stopped_lane
 from jobs.viewer_sessions import ViewingPlan
 from jobs.viewer_statistics import ViewingStatistics
 from jobs.viewers import run_viewers
@@ -68,8 +69,8 @@ def live(
             while not crowd.wait(LOOK_SECONDS):
                 for sentence in loop.look():
                     console.print(sentence)
-                show(crowd.statistics())
-            show(crowd.statistics())
+                show(crowd.statistics(), stopped_lane(replica_report(loop.url)))
+            show(crowd.statistics(), stopped_lane(replica_report(loop.url)))
     return crowd.statistics(), path
 
 
@@ -79,16 +80,17 @@ def _display(console: Console) -> Iterator:
     if not console.is_terminal:
         told = 0
 
-        def say(statistics: ViewingStatistics) -> None:
+        def say(statistics: ViewingStatistics, stopped: str | None) -> None:
             nonlocal told
             for bucket in statistics.buckets[told:]:
-                console.print(_line(bucket.start_seconds, statistics, bucket.satisfaction.ndcg))
+                line = _line(bucket.start_seconds, statistics, bucket.satisfaction.ndcg)
+                console.print(line if stopped is None else f"{line}; {stopped}")
             told = len(statistics.buckets)
 
         yield say
         return
     with Live(console=console) as screen:
-        yield lambda statistics: screen.update(_picture(statistics))
+        yield lambda statistics, stopped: screen.update(_picture(statistics, stopped))
 
 
 def _line(start: float, statistics: ViewingStatistics, ndcg: float) -> str:
@@ -100,12 +102,14 @@ def _line(start: float, statistics: ViewingStatistics, ndcg: float) -> str:
     )
 
 
-def _picture(statistics: ViewingStatistics) -> Table:
+def _picture(statistics: ViewingStatistics, stopped: str | None) -> Table:
     s = statistics
     table = Table("", "now", title="the living loop")
     bars = " ".join(f"{b.satisfaction.ndcg:.2f}" for b in s.buckets[-10:])
     table.add_row("satisfaction of what is shown, NDCG@5", bars)
     table.add_row("version, seq", f"{s.version}, {s.seq}")
+    if stopped is not None:
+        table.add_row("fast lane", stopped)
     failed = sum(s.failed.values())
     table.add_row("rankings, refused, failed", f"{s.requests}, {s.refused}, {failed}")
     table.add_row("p50, p99", f"{s.p50_ms:.1f} ms, {s.p99_ms:.1f} ms")
@@ -140,6 +144,8 @@ def living_report(loop: Loop, statistics: ViewingStatistics, ledger: Path, fate:
     table.add_row(
         "lost, twice, undecided", f"{len(fate.lost)}, {len(fate.twice)}, {len(fate.open)}"
     )
+    if (stopped := stopped_lane(replica_report(loop.url))) is not None:
+        table.add_row("fast lane", stopped)
     if len(fresh):
         p50, p95 = np.quantile(fresh, (0.5, 0.95))
         table.add_row(

@@ -17,6 +17,7 @@ from rich.console import Console
 from easq.history import History
 from easq.ledger import Ledger
 from easq.simulate.live import Audience, config_of, day_shift_ms
+from jobs.replica_report import replica_report, stopped_lane
 from jobs.viewer_sessions import Viewers, ViewingPlan
 from jobs.viewer_statistics import ViewingStatistics
 
@@ -66,18 +67,30 @@ def viewers(
     with ExitStack() as stack:
         book = None if ledger is None else stack.enter_context(Ledger(ledger))
         crowd = stack.enter_context(run_viewers(url, History.open(history), plan, book, seed))
-        _follow(console, crowd)
+        _follow(console, crowd, url)
 
 
-def _follow(console: Console, crowd: Viewers) -> None:
-    told = 0
+def _follow(console: Console, crowd: Viewers, url: str) -> None:
+    told, lane = 0, None
     try:
         while not crowd.wait(seconds=0.5):
-            told = _print_buckets(console, crowd.statistics(), told)
+            statistics = crowd.statistics()
+            if len(statistics.buckets) > told:
+                lane = _print_lane(console, url, lane)
+            told = _print_buckets(console, statistics, told)
     except KeyboardInterrupt:
         console.print("stopped")
     _print_buckets(console, crowd.statistics(), told)
     console.print("\n".join(summary(crowd.statistics())))
+
+
+def _print_lane(console: Console, url: str, told: str | None) -> str | None:
+    """Say it when the lane is stopped and when it goes on; returns why it is stopped."""
+    if (report := replica_report(url)) is None:
+        return told
+    if (stopped := stopped_lane(report)) != told:
+        console.print(stopped or "deltas are served again")
+    return stopped
 
 
 def _print_buckets(console: Console, statistics: ViewingStatistics, told: int) -> int:

@@ -118,7 +118,7 @@ def _deltas(models: Log | None, rollout: FollowedRollout) -> DeltaFollower | Non
     if models is None:
         return None
     loop = asyncio.get_running_loop()
-    return DeltaFollower(models, loop.call_soon_threadsafe, lambda: rollout.follow_deltas)
+    return DeltaFollower(models, loop.call_soon_threadsafe, lambda: rollout.stopped)
 
 
 def _serve_host() -> str | None:

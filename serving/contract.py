@@ -197,7 +197,9 @@ class DeltaReport(Contract):
     """What became of the deltas that this replica has met since it started."""
 
     following: bool = True
-    """False after a way back to an older version: deltas wait for the next one."""
+    """False after a way back, by a rollback or a block: deltas wait for the next version."""
+    stopped: str | None = None
+    """Why deltas are not followed, in a sentence; None: they are."""
     applied: int = 0
     refused: int = 0
     """Damaged, after a gap, or leading to another state than the trainer's."""

@@ -36,16 +36,16 @@ class DeltaFollower:
         self,
         models: Log,
         in_loop: Callable[[Callable[[], None]], object],
-        may_follow: Callable[[], bool] = lambda: True,
+        stopped: Callable[[], str | None] = lambda: None,
         poll_seconds: float = 0.02,
     ) -> None:
         """What the follower needs of its surroundings.
 
         Args:
             in_loop: runs a function where forward passes run: `loop.call_soon_threadsafe`.
-            may_follow: whether the newest rollout lets deltas be applied; False after a rollback.
+            stopped: why the newest rollout lets no deltas be applied, after a rollback or a block.
         """
-        self.in_loop, self.may_follow, self.poll_seconds = in_loop, may_follow, poll_seconds
+        self.in_loop, self.stopped, self.poll_seconds = in_loop, stopped, poll_seconds
         self.on_air = OnAir()
         self.report = DeltaReport()
         self._deltas = AnnouncedDeltas(models)
@@ -85,22 +85,24 @@ class DeltaFollower:
         Takes as long as copying its rows and applying those deltas; the live state serves on.
         """
         with self._turn:
-            if not self.may_follow() or full.version.version < self._newest():
-                self._tell(None, following=False)
+            why = self.stopped() or self._going_back(full)
+            self._tell(None, following=why is None, stopped=why)
+            if why is not None:
                 self.on_air.put(full.as_published())  # deltas wait for the next version
                 return
-            self._tell(None, following=True)
             self.on_air.put(self._renamed(full) or self._caught_up(full))
 
     def obey(self) -> None:
         """Leave the deltas of the live version, or take them up again, as rollouts say."""
         live = self.on_air.live
-        if live is not None and self.may_follow() != self.report.following:
+        if live is not None and self.stopped() != self.report.stopped:
             self.adopt(live.as_published())
 
-    def _newest(self) -> int:
+    def _going_back(self, full: Live) -> str | None:
         known = [one.version.version for one in (self.on_air.live, self.on_air.previous) if one]
-        return max(known, default=-1)
+        if full.version.version >= (newest := max(known, default=-1)):
+            return None
+        return f"version {full.version.version} is older than {newest}, which was served before"
 
     def _renamed(self, full: Live) -> Live | None:
         """The live state under the name of a version that it has passed; None: it has not."""

@@ -14,7 +14,7 @@ from easq.log.connect import partition_of
 from easq.log.identity import identity
 from easq.log.interface import EVENTS, Log, LogAwayError, LogError, LogFullError
 from easq.log.patient import PatientLog
-from easq.questionnaire import AskedUsers, AskingRules, Draw, draw
+from easq.questionnaire import AskedUsers, AskingRules, Draw, asking_key, draw
 from serving.config import ServingSettings
 from serving.contract import FeedbackReport, RankResponse
 from serving.event_contract import EventsRequest, EventsResponse
@@ -46,7 +46,7 @@ class Feedback:
             per_day=settings.ask_per_day,
             cooldown_seconds=settings.ask_cooldown_seconds,
         )
-        self.asked = AskedUsers(self.rules)
+        self.asked, self.asking_key = AskedUsers(self.rules), asking_key(key)
         self.patience_seconds = settings.log_patience_seconds
         self.writer = LogWriter(log, settings.log_patience_seconds)
         self.inbox = Inbox(self.writer, lambda: self._met().key, settings)
@@ -70,9 +70,12 @@ class Feedback:
         except LogError as error:
             self._note(str(error))
             self.impressions_lost += 1
+            if decided.asked.any():
+                self.asked.forget(ranked.user_id, issued)
             return ranked.response.model_copy(update={"feedback": "away"})
         self._note(None)
         self.impressions += 1
+        self.offered += int(decided.asked.any())
         return self._with_token(ranked, decided, partition, offset, issued, met.key)
 
     async def receive(self, request: EventsRequest) -> EventsResponse:
@@ -118,10 +121,9 @@ class Feedback:
         returned = np.zeros(len(ranked.score), bool)
         returned[ranked.best] = self.asked.may_be_asked(ranked.user_id, time_ms)
         ids, request_id = ranked.columns.item["item_id"], ranked.response.request_id
-        decided = draw(request_id, ids, returned, self.rules.share, self.rules.seed)
+        decided = draw(request_id, ids, returned, self.rules.share, self.asking_key)
         if decided.asked.any():
             self.asked.note(ranked.user_id, time_ms)
-            self.offered += 1
         return decided
 
     async def _append(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from easq.announcements import Rollout
 from easq.log.interface import Log, LogError
 from easq.registry import Version
-from easq.rollout import RolloutTail
+from easq.rollout import RolloutTail, lane_stopped
 
 log = logging.getLogger("ray.serve")
 
@@ -23,26 +23,27 @@ class Target(NamedTuple):
 
     version: int | None
     """Number in the registry; None: whichever is champion."""
-    follow_deltas: bool
+    stopped: str | None
+    """Why deltas are not applied to it; None: they are."""
 
 
-def target_version(rank: int, newest: Rollout | None, followed: bool = True) -> Target:
+def target_version(rank: int, newest: Rollout | None) -> Target:
     """What the newest rollout means for the replica of a rank.
 
-    `followed`: whether it followed deltas before this record. Who waits for its wave goes on as
-    before: after a rollback the lane stays closed until the new version comes.
+    Who waits for its wave goes on as before: after a rollback or a block the lane stays closed
+    until the new version comes.
 
     A rollout that has reached all has nothing left to say: the alias was moved before, and
     whoever moves it later is followed. A rollback names its target for good, with or without
     the registry, until the next rollout.
     """
     if newest is None:
-        return Target(None, True)
+        return Target(None, None)
     if newest.ranks_below is None:
-        return Target(None if newest.follow_deltas else newest.version, newest.follow_deltas)
+        return Target(None if newest.follow_deltas else newest.version, lane_stopped(newest))
     if rank < newest.ranks_below:
-        return Target(newest.version, newest.follow_deltas)
-    return Target(newest.previous, followed)
+        return Target(newest.version, None)
+    return Target(newest.previous, newest.stopped)
 
 
 class FollowedRollout:
@@ -62,19 +63,17 @@ class FollowedRollout:
     ) -> None:
         self.rank, self.champion, self.lookup = rank, champion, lookup
         self.newest: Rollout | None = None
-        self.followed = True
         self.known: dict[int, Version] = {}
 
     @property
-    def follow_deltas(self) -> bool:
-        """Whether deltas may be applied to the target."""
-        return target_version(self.rank(), self.newest, self.followed).follow_deltas
+    def stopped(self) -> str | None:
+        """Why deltas may not be applied to the target; None: they may."""
+        return target_version(self.rank(), self.newest).stopped
 
     def told(self, record: Rollout) -> bool:
         """Remember a record; whether it is news."""
         if record == self.newest:
             return False
-        self.followed = self.follow_deltas
         self.newest = record
         return True
 

@@ -242,3 +242,9 @@ def online_run(make_history: Callable[..., History], tmp_path: Path) -> Callable
         return OnlineRun(make_history(24 * windows), folder, 24, seed, average_steps)
 
     return make
+
+
+@pytest.fixture
+def run_of(tmp_path: Path) -> Callable[[History, int], OnlineRun]:
+    """run_of(history, window) -> a learner of a history, so many requests a window."""
+    return lambda history, window: OnlineRun(history, tmp_path, window)

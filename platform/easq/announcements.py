@@ -52,7 +52,9 @@ class Rollout(BaseModel):
     ranks_below: int | None
     """Replicas of lower rank take the target; None: all do."""
     follow_deltas: bool = True
-    """False after a rollback: the lane stops until the next gated version."""
+    """False after a rollback or a block: the lane stops until the next gated version."""
     reason: str
+    stopped: str | None = None
+    """Why replicas that keep `previous` go on without deltas; None: they follow them."""
     repeats: int | None = None
     """Offset of the record that this one repeats: retention forgets rows, but not what holds."""

@@ -35,11 +35,23 @@ class GateSamples:
         self.log, self.columns = log, sample_schema(spec).names
         self.least_answers, self.most_requests = least_answers, most_requests
         self.next = dict(learnt)
-        empty = sample_schema(spec).empty_table()
-        self.newest = empty
-        self.answers = empty
+        self.empty = sample_schema(spec).empty_table()
+        self.newest = self.fresh = self.before = self.empty
         for partition, end in learnt.items():
-            self._keep_answers(self._before(partition, end))
+            self.before = self._last(self.before, self._before(partition, end))
+
+    @property
+    def answers(self) -> pa.Table:
+        """The last answered samples that nobody has learnt, filled up with those before them."""
+        missing = self.least_answers - int(_answers(self.fresh).sum())
+        filling = last_answered(self.before, missing) if missing > 0 else self.empty
+        return pa.concat_tables([filling, self.fresh]).combine_chunks()
+
+    @property
+    def learnt_share(self) -> float:
+        """Of `answers`: what the candidate may have learnt, and the champion less of."""
+        fresh, given = (int(_answers(rows).sum()) for rows in (self.fresh, self.answers))
+        return 1 - fresh / max(given, 1)
 
     def take(self) -> None:
         """Add what the log has gained; whole windows come in one append, so rows are enough."""
@@ -55,15 +67,15 @@ class GateSamples:
         behaviour = samples.filter(pa.array(samples.column("kind").to_numpy() == BEHAVIOUR_SAMPLE))
         newest = pa.concat_tables([self.newest, behaviour]).combine_chunks()
         self.newest = newest.slice(max(newest.num_rows - self.most_requests, 0))
-        self._keep_answers(samples)
+        self.fresh = self._last(self.fresh, samples)
 
-    def _keep_answers(self, samples: pa.Table) -> None:
-        both = pa.concat_tables([self.answers, samples]).sort_by("request_time_ms")
-        self.answers = last_answered(both, self.least_answers)
+    def _last(self, kept: pa.Table, samples: pa.Table) -> pa.Table:
+        both = pa.concat_tables([kept, samples]).sort_by("request_time_ms")
+        return last_answered(both, self.least_answers)
 
     def _before(self, partition: int, end: int) -> pa.Table:
         """Samples below an offset, read backwards until they hold enough answers."""
-        found = self.answers.slice(0, 0)
+        found = self.empty
         begin = self.log.begin(SAMPLES, partition)
         while end > begin and _answers(found).sum() < self.least_answers:
             start = max(end - MAX_ROWS, begin)
@@ -72,7 +84,7 @@ class GateSamples:
         return found
 
     def _between(self, partition: int, start: int, end: int) -> pa.Table:
-        parts = [self.answers.slice(0, 0)]
+        parts = [self.empty]
         while (rows := self.log.read(SAMPLES, partition, start, end)) is not None:
             start = int(rows.offsets[-1]) + 1
             samples = self._samples(rows.table)
@@ -82,7 +94,7 @@ class GateSamples:
     def _samples(self, rows: pa.Table) -> pa.Table:
         """Without the marks of empty windows, and without samples of other features."""
         if not set(self.columns) <= set(rows.column_names):
-            return self.answers.slice(0, 0)
+            return self.empty
         return rows.filter(pa.array(rows.column("window_rows").to_numpy() > 0)).select(self.columns)
 
 

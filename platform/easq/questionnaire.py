@@ -5,6 +5,7 @@ the question once the viewer has watched enough of that item.
 """
 
 import hashlib
+import hmac
 from collections import OrderedDict
 from typing import NamedTuple
 
@@ -35,7 +36,6 @@ class AskingRules(BaseModel):
     """Offers to one user in a day of UTC."""
     cooldown_seconds: float = Field(default=600.0, ge=0)
     """Between two offers to one user."""
-    seed: int = 0
 
 
 class Draw(NamedTuple):
@@ -45,39 +45,42 @@ class Draw(NamedTuple):
     propensity: np.ndarray  # float32 [N], the probability with which each was to be asked about
 
 
+def asking_key(token_key: bytes) -> bytes:
+    """A secret for the draws, the same for all replicas; it tells nothing about the tokens' key."""
+    return hmac.digest(token_key, b"questionnaire", "sha256")
+
+
 def draw(
-    request_id: str, item_id: np.ndarray, may_ask: np.ndarray, share: float, seed: int
+    request_id: str, item_id: np.ndarray, may_ask: np.ndarray, share: float, key: bytes
 ) -> Draw:
     """Ask about each of the `may_ask` items with probability min(share, 1 / their number).
 
     A cool-down leaves no room for two questions in one response, so one number in [0, 1), the
     hash of the arguments, decides: item i's stretch is [i p, (i + 1) p). The same arguments
     draw the same, so an impression can be replayed: `may_ask` is where its propensity is not 0.
+    Clients choose ids of requests, and without the key cannot choose what is asked about.
+
+    Args:
+        key: of at most 64 bytes; `asking_key` makes one.
     """
     candidates = np.flatnonzero(may_ask)
     p = min(share, 1 / max(len(candidates), 1))
     asked, propensity = np.zeros(len(item_id), bool), np.zeros(len(item_id), np.float32)
     propensity[candidates] = p
-    position = _uniform(request_id, item_id, seed) / p if p > 0 else np.inf
+    position = _uniform(request_id, item_id, key) / p if p > 0 else np.inf
     if position < len(candidates):
         asked[candidates[int(position)]] = True
     return Draw(asked, propensity)
 
 
-def _uniform(request_id: str, item_id: np.ndarray, seed: int) -> float:
-    """53 bits of a hash, in [0, 1)."""
-    said = f"{seed} {request_id} ".encode() + item_id.astype("<i8").tobytes()
-    digest = hashlib.blake2b(said, digest_size=8).digest()
+def _uniform(request_id: str, item_id: np.ndarray, key: bytes) -> float:
+    """53 bits of a keyed hash, in [0, 1)."""
+    said = f"{request_id} ".encode() + item_id.astype("<i8").tobytes()
+    digest = hashlib.blake2b(said, digest_size=8, key=key).digest()
     return (int.from_bytes(digest, "little") >> 11) / 2**53
 
 
 DAY_MS = 86_400_000
-
-
-class LastAsked(NamedTuple):
-    at_ms: int
-    today: int
-    """Offers on the day of `at_ms`."""
 
 
 class AskedUsers:
@@ -89,26 +92,32 @@ class AskedUsers:
 
     def __init__(self, rules: AskingRules, room: int = 100_000) -> None:
         self.rules, self.room = rules, room
-        self._last: OrderedDict[int, LastAsked] = OrderedDict()
+        self._offers: OrderedDict[int, list[int]] = OrderedDict()
+        """Times of each user's offers on the day of the last, and of the one before that day."""
 
     def __len__(self) -> int:
-        return len(self._last)
+        return len(self._offers)
 
     def may_be_asked(self, user_id: int, now_ms: int) -> bool:
         """Neither cooling down nor at the cap."""
-        last = self._last.get(user_id)
-        if last is None:
-            return self.rules.per_day > 0
-        rested = now_ms - last.at_ms >= 1000 * self.rules.cooldown_seconds
-        return rested and self._today(last, now_ms) < self.rules.per_day
+        offers = self._offers.get(user_id, [])
+        rested = not offers or now_ms - offers[-1] >= 1000 * self.rules.cooldown_seconds
+        today = sum(at // DAY_MS == now_ms // DAY_MS for at in offers)
+        return rested and today < self.rules.per_day
 
     def note(self, user_id: int, now_ms: int) -> None:
         """The user was offered the questionnaire."""
-        last = self._last.pop(user_id, None)
-        today = 0 if last is None else self._today(last, now_ms)
-        self._last[user_id] = LastAsked(now_ms, today + 1)
-        if len(self._last) > self.room:
-            self._last.popitem(last=False)
+        offers = self._offers.pop(user_id, [])
+        if offers and offers[-1] // DAY_MS != now_ms // DAY_MS:
+            offers = offers[-1:]
+        self._offers[user_id] = [*offers, now_ms]
+        if len(self._offers) > self.room:
+            self._offers.popitem(last=False)
 
-    def _today(self, last: LastAsked, now_ms: int) -> int:
-        return last.today if last.at_ms // DAY_MS == now_ms // DAY_MS else 0
+    def forget(self, user_id: int, noted_ms: int) -> None:
+        """What was noted at that time did not reach the user."""
+        offers = self._offers.get(user_id, [])
+        if noted_ms in offers:
+            offers.remove(noted_ms)
+        if not offers:
+            self._offers.pop(user_id, None)

@@ -46,6 +46,16 @@ def tag(uri: str, version: Version, tags: Mapping[str, str]) -> None:
             )
 
 
+def newest_tags(uri: str, model_name: str, count: int) -> list[tuple[int, dict[str, str]]]:
+    """Number and tags of the newest versions, newest first; none of a model that nobody knows."""
+    client = connect(uri)
+    with reaching(uri):
+        found = client.search_model_versions(
+            f"name = '{model_name}'", max_results=count, order_by=["version_number DESC"]
+        )
+        return [(int(version.version), dict(version.tags)) for version in found]
+
+
 def tags_of(uri: str, version: Version) -> dict[str, str]:
     client = connect(uri)
     with reaching(uri):

@@ -37,6 +37,9 @@ class RolloutConfig(BaseModel):
     spread_ratio: float = Field(default=5.0, gt=1)
     """Of the scores' standard deviation, either way."""
     latency_ratio: float = Field(default=2.0, gt=1)
+    stop_when_blocked: bool = True
+    """A blocked version takes all replicas to the champion as it was published; its training's
+    deltas wait for the next version that passes. False: they are served on, judged or not."""
 
 
 class Observations(NamedTuple):
@@ -50,10 +53,21 @@ class Observations(NamedTuple):
     latency_ratio: float | None = None
 
 
-def first_stage(config: RolloutConfig, version: int, previous: int | None, reason: str) -> Rollout:
-    """The canary; a version that has nothing before it goes to all at once."""
+def first_stage(
+    config: RolloutConfig,
+    version: int,
+    previous: int | None,
+    reason: str,
+    stopped: str | None = None,
+) -> Rollout:
+    """The canary; a version that has nothing before it goes to all at once.
+
+    `stopped`: why the lane is, which it stays for who waits.
+    """
     canary = config.waves[0] if previous is not None and config.waves else None
-    return Rollout(version=version, previous=previous, ranks_below=canary, reason=reason)
+    return Rollout(
+        version=version, previous=previous, ranks_below=canary, reason=reason, stopped=stopped
+    )
 
 
 def next_stage(config: RolloutConfig, stage: Rollout, seen: Observations) -> Rollout | None:
@@ -75,14 +89,24 @@ def rolled_back(version: int, to: int, reason: str) -> Rollout:
     )
 
 
-def announce(log: Log, rollout: Rollout, now_ms: int) -> None:
+def lane_stopped(newest: Rollout | None) -> str | None:
+    """Why replicas that no wave has reached serve without deltas; None: they follow them."""
+    if newest is None:
+        return None
+    if newest.ranks_below is not None:
+        return newest.stopped
+    return None if newest.follow_deltas else newest.reason
+
+
+def announce(log: Log, rollout: Rollout, now_ms: int) -> int:
+    """Append the record; returns its offset."""
     row = {
         "kind": ROLLOUT,
         "made_at_ms": now_ms,
-        "body": rollout.model_dump_json(),
+        "body": rollout.model_dump_json(exclude_defaults=True),  # older releases read more of it
         "payload": None,
     }
-    log.append(MODELS, 0, pa.Table.from_pylist([row], schema=ANNOUNCEMENT))
+    return int(log.append(MODELS, 0, pa.Table.from_pylist([row], schema=ANNOUNCEMENT))[0])
 
 
 class Told(NamedTuple):
@@ -145,6 +169,25 @@ class RolloutTail:
         self._told = max(known + rollouts(self.log, start, end), default=None)
         self.next = end
         return self.newest
+
+    def announce(self, rollout: Rollout, now_ms: int) -> bool:
+        """Append what was decided on `newest`; False: another came in between, and holds."""
+        known = self._seq
+        self.look()
+        if self._seq != known:
+            return False
+        start = self.next
+        own = announce(self.log, rollout, now_ms)
+        between = max(rollouts(self.log, start, own), default=None)
+        if between is not None and between.seq != known:
+            announce(self.log, between.rollout, now_ms)
+        self.look()
+        return self._seq == own
+
+    @property
+    def _seq(self) -> int:
+        """Of the rollout that holds, which its repeats have too."""
+        return -1 if self._told is None else self._told.seq
 
 
 def rollouts(log: Log, start: int, end: int) -> list[Told]:

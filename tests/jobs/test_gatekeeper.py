@@ -17,15 +17,15 @@ from easq.events import EVENT, IMPRESSION
 from easq.features import FeatureSpec
 from easq.gate import GateConfig
 from easq.impression import logged_schema
-from easq.log.interface import EVENTS, SAMPLES
+from easq.log.interface import EVENTS, MODELS, SAMPLES
 from easq.log.ipc import to_bytes
 from easq.log.sqlite import SqliteLog
 from easq.model.build import build_ranker
 from easq.model.config import ModelConfig
 from easq.model.embedding import EmbeddingTables
 from easq.registry import ANCHOR, CANDIDATE, CHAMPION, Version, aliased, champion, publish
-from easq.registry_aliases import point, tags_of
-from easq.rollout import RolloutConfig, newest_rollout
+from easq.registry_aliases import point, tag, tags_of
+from easq.rollout import RolloutConfig, announce, lane_stopped, newest_rollout, rolled_back
 from easq.samples import SEALED
 from easq.train.position import Position
 from jobs.gate import gate, keep, read_config, rollback
@@ -170,6 +170,99 @@ def test_exploded_weights_are_blocked_without_waiting(place, first, caplog):
     assert champion(place.uri, NAME) == first
 
 
+def blocked(place: Place, rollout: RolloutConfig = SHORT) -> Version:
+    """A version that the gate has seen and said no to."""
+    version, keeper = place.publish(exploded), place.keeper(rollout)
+    for _ in range(2):
+        keeper.look()
+    assert tags_of(place.uri, version)[VERDICT] == "blocked"
+    return version
+
+
+def test_a_block_takes_all_replicas_to_the_champion_as_published_and_says_why(place, first):
+    bad = blocked(place)
+    told = newest_rollout(place.log)
+    assert (told.version, told.previous, told.ranks_below) == (1, 2, None)
+    assert not told.follow_deltas
+    assert told.reason == f"version 2 is blocked: {tags_of(place.uri, bad)[REASON]}"
+    assert tags_of(place.uri, bad)[ROLLED_OUT] == "blocked"
+    assert champion(place.uri, NAME) == first
+
+
+def test_after_a_block_the_lane_goes_on_with_the_next_version_that_passes_wave_by_wave(
+    place, first
+):
+    blocked(place)
+    reason = newest_rollout(place.log).reason
+    third, keeper = judged_and_on_the_canary(place)
+    told = newest_rollout(place.log)
+    assert (told.version, told.previous, told.stopped) == (3, 1, reason)
+    assert lane_stopped(told) == reason, "for replicas that wait for their wave"
+    place.show(third, 3)
+    keeper.look()
+    assert champion(place.uri, NAME) == third
+    assert lane_stopped(newest_rollout(place.log)) is None
+
+
+def test_a_second_block_leaves_the_lane_where_the_first_has_stopped_it(place, first):
+    blocked(place)
+    end = place.log.end(MODELS, 0)
+    assert tags_of(place.uri, blocked(place))[ROLLED_OUT] == "blocked"
+    assert place.log.end(MODELS, 0) == end
+
+
+def test_a_gate_that_was_killed_after_its_verdict_stops_the_lane_once(place, first):
+    bad = place.publish(exploded)
+    tag(place.uri, bad, {REASON: "it is bad", VERDICT: "blocked"})
+    place.keeper().look()
+    assert newest_rollout(place.log) == rolled_back(2, 1, "version 2 is blocked: it is bad")
+    assert tags_of(place.uri, bad)[ROLLED_OUT] == "blocked"
+
+
+def test_a_gate_that_was_killed_after_it_stopped_the_lane_does_not_tell_again(place, first):
+    bad = place.publish(exploded)
+    tag(place.uri, bad, {REASON: "it is bad", VERDICT: "blocked"})
+    announce(place.log, rolled_back(2, 1, "version 2 is blocked: it is bad"), 0)
+    end = place.log.end(MODELS, 0)
+    place.keeper().look()
+    assert tags_of(place.uri, bad)[ROLLED_OUT] == "blocked"
+    assert place.log.end(MODELS, 0) == end
+
+
+def test_a_block_leaves_a_rollback_by_hand_in_force(place, first):
+    rollback(place.log_uri, place.uri, NAME, to=1, reason="it smells")
+    told = newest_rollout(place.log)
+    blocked(place)
+    assert newest_rollout(place.log) == told
+
+
+def test_a_block_takes_back_the_canary_of_a_rollout_that_nobody_goes_on_with(place, first):
+    judged_and_on_the_canary(place)
+    blocked(place)
+    told = newest_rollout(place.log)
+    assert (told.version, told.previous, told.ranks_below) == (1, 3, None)
+    assert not told.follow_deltas
+
+
+def test_the_lane_goes_on_over_a_block_where_that_is_asked_for(place, first):
+    told = newest_rollout(place.log)
+    bad = blocked(place, SHORT.model_copy(update={"stop_when_blocked": False}))
+    assert newest_rollout(place.log) == told
+    assert tags_of(place.uri, bad)[ROLLED_OUT] == "blocked"
+
+
+def test_a_blocked_first_version_stops_nothing_for_nothing_is_served(place):
+    bad, keeper = place.publish(exploded), place.keeper()
+    tag(place.uri, bad, {REASON: "it is bad", VERDICT: "blocked"})
+    keeper.look()
+    assert tags_of(place.uri, bad)[ROLLED_OUT] == "blocked"
+    assert newest_rollout(place.log) is None
+    good = place.publish(same)
+    for _ in range(2):
+        keeper.look()
+    assert champion(place.uri, NAME) == good
+
+
 def judged_and_on_the_canary(place: Place, rollout: RolloutConfig = SHORT):
     version, keeper = place.publish(a_little), place.keeper(rollout)
     keeper.look()
@@ -249,6 +342,45 @@ def test_a_rollback_by_hand_ends_the_rollout_under_way(place, first):
     place.show(second, 3)
     keeper.look()
     assert champion(place.uri, NAME) == first
+
+
+@pytest.mark.parametrize("moment", ["before the alias moves", "after it has moved"])
+def test_a_rollback_by_hand_while_the_alias_moves_is_not_undone(place, first, monkeypatch, moment):
+    second, keeper = judged_and_on_the_canary(place)
+    place.show(second, 3)
+
+    def overtaken(uri: str, version: Version, alias: str) -> None:
+        monkeypatch.undo()
+        if moment == "after it has moved":
+            point(uri, version, alias)
+        rollback(place.log_uri, place.uri, NAME, to=1, reason="it smells")
+        if moment == "before the alias moves":
+            point(uri, version, alias)
+
+    monkeypatch.setattr("jobs.gatekeeper.point", overtaken)
+    keeper.look()
+    told = newest_rollout(place.log)
+    assert champion(place.uri, NAME) == first
+    for _ in range(2):
+        keeper.look()
+    place.keeper().look()
+    assert newest_rollout(place.log) == told
+    assert (told.version, told.previous, told.follow_deltas) == (1, 2, False)
+    assert champion(place.uri, NAME) == first
+    assert "it smells" in tags_of(place.uri, second)[ROLLED_OUT]
+
+
+def test_a_gate_that_was_killed_while_a_rollback_came_in_between_gives_the_alias_back(place, first):
+    second, _ = judged_and_on_the_canary(place)
+    rollback(place.log_uri, place.uri, NAME, to=1, reason="it smells")
+    told = newest_rollout(place.log)
+    point(place.uri, second, CHAMPION)
+    keeper = place.keeper()
+    for _ in range(2):
+        keeper.look()
+    assert champion(place.uri, NAME) == first
+    assert newest_rollout(place.log) == told
+    assert "it smells" in tags_of(place.uri, second)[ROLLED_OUT]
 
 
 def test_a_rollback_serves_what_was_served_before_with_record_and_alias(place, first):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,10 +11,14 @@ from typer.testing import CliRunner
 from easq.announcements import Rollout
 from easq.log.interface import EVENTS
 from easq.log.sqlite import SqliteLog
-from easq.rollout import announce
+from easq.registry import publish
+from easq.registry_aliases import tag
+from easq.rollout import announce, rolled_back
 from jobs.cli import COMMANDS
+from jobs.gatekeeper import AFTER, REASON, ROLLED_OUT, VERDICT
 from jobs.services import free_port
-from jobs.status import decisions, replica_table
+from jobs.status import decisions
+from jobs.status_tables import replica_table
 
 PARTITION = {"next_offset": 3, "lag_ms": 12, "counts": {"answer samples": 2}}
 
@@ -25,7 +30,9 @@ WHOLE = Rollout(version=9, previous=8, ranks_below=None, reason="so did this")
 def line(run: Path, models: Path, lag: float, rollout: Rollout) -> dict[str, str]:
     """A model line that has learnt a window and was rolled out."""
     run.mkdir()
-    (run / "windows.jsonl").write_text(json.dumps({"window": 6, "lag_seconds": lag}) + "\n")
+    learnt_at = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    window = {"window": 6, "lag_seconds": lag, "learnt_at": learnt_at}
+    (run / "windows.jsonl").write_text(json.dumps(window) + "\n")
     announce(SqliteLog(models), rollout, 1_000)
     return {"run": str(run), "models": f"sqlite:///{models}"}
 
@@ -59,20 +66,22 @@ def test_status_tells_of_every_hop_and_line_though_the_service_is_away(tmp_path)
     for fact in (
         r"train +│ 5 ",
         r"standby +│ 7, stands by ",
-        r"easq .* 6, 0\.25 s",
-        r"emer .* 6, 0\.75 s",
+        r"easq .* 6, 0\.25 s after its seal, 3,6\d\d s ago",
+        r"emer .* 6, 0\.75 s after its seal, 3,6\d\d s ago",
         r"emer .* 9 .* all .* so did this",
     ):
         assert re.search(fact, told.output), told.output
     machine = json.loads(CliRunner().invoke(COMMANDS, ["status", str(tmp_path), "--json"]).stdout)
     assert machine["replicas"] == {}
     assert [one["gate"][0]["version"] for one in machine["lines"].values()] == [4, 9]
+    assert all(one["training"]["age_seconds"] > 3599 for one in machine["lines"].values())
 
 
 def test_every_line_of_every_replica_has_a_row():
     served = {"version": 3, "seq": 7}
-    report = {"live": served | {"version": 4}, "refresh": {"problem": None}}
-    other = {"live": served, "refresh": {"problem": "version 5 is refused"}}
+    stopped = {"stopped": "version 6 is blocked"}
+    report = {"live": served | {"version": 4}, "refresh": {"problem": None}, "deltas": stopped}
+    other = {"live": served, "refresh": {"problem": "version 5 is refused"}, "deltas": None}
     found = {
         "addresses": {"url": "here"},
         "lines": {"easq": {}, "emer": {}},
@@ -80,7 +89,42 @@ def test_every_line_of_every_replica_has_a_row():
     }
     columns = [list(column.cells) for column in replica_table(found).columns]
     assert columns[:3] == [["r0", ""], ["easq", "emer"], ["4", "3"]]
-    assert columns[4] == ["", "version 5 is refused"]
+    assert columns[4] == [
+        "the lane is stopped, no deltas are served: version 6 is blocked",
+        "version 5 is refused",
+    ]
+
+
+def test_verdicts_and_a_stopped_lane_are_told_with_their_reasons(tmp_path, mlflow_uri, online_run):
+    run = online_run(1)
+    blocked = publish(mlflow_uri, "easq-ranker", run.save("blocked")[0])
+    run.learn()
+    judged = publish(mlflow_uri, "easq-ranker", run.save("judged")[0])
+    reason = {REASON: "it lost 3 %", VERDICT: "blocked", ROLLED_OUT: "blocked"}
+    tag(mlflow_uri, blocked, {AFTER: '{"0": 5}'} | reason)
+    tag(mlflow_uri, judged, {AFTER: '{"0": 9}'})
+    (tmp_path / "run").mkdir()
+    back = rolled_back(1, 7, "version 1 is blocked: it lost 3 %")
+    announce(SqliteLog(tmp_path / "models.db"), back, 0)
+    places = {"run": str(tmp_path / "run"), "models": f"sqlite:///{tmp_path / 'models.db'}"}
+    state = {
+        "url": f"http://127.0.0.1:{free_port()}",
+        "mlflow": mlflow_uri,
+        "log": places["models"],
+        "lines": {"easq-ranker": places},
+        "join_status": str(tmp_path / "join.json"),
+        "parts": {},
+    }
+    (tmp_path / "up.json").write_text(json.dumps(state))
+    shown = CliRunner().invoke(COMMANDS, ["status", str(tmp_path)], env={"COLUMNS": "160"})
+    assert shown.exit_code == 0, shown.output
+    for fact in (
+        r"2 +│ waits +│ it waits for enough requests",
+        r"1 +│ blocked +│ it lost 3 % +│ blocked",
+        r"fast lane +│ stopped: version 1 is blocked: it lost 3 %",
+        r"7 +│ all replicas, no deltas",
+    ):
+        assert re.search(fact, shown.output), shown.output
 
 
 def test_without_a_loop_it_says_how_to_start_one(tmp_path):

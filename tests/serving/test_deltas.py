@@ -113,6 +113,7 @@ def test_at_every_delta_scores_and_digest_are_the_trainers(loop):
         assert report["live"]["learnt"] == {"0": 1000 * (window + 1)}
         assert report["deltas"] == {
             "following": True,
+            "stopped": None,
             "applied": window + 1,
             "refused": 0,
             "problem": None,
@@ -244,6 +245,9 @@ def test_the_way_back_is_served_as_it_was_published_until_a_newer_version_comes(
     loop.follower.look()
     assert loop.name == (1, -1)
     assert not loop.replica.model().deltas.following
+    assert loop.replica.model().deltas.stopped == (
+        "version 1 is older than 2, which was served before"
+    )
     again = loop.live.ranker.score(flatten(loop.run.shares[0].rows).columns)
     np.testing.assert_array_equal(again, scores)
     del loop.shelf.fetch
@@ -254,7 +258,7 @@ def test_the_way_back_is_served_as_it_was_published_until_a_newer_version_comes(
 
 
 def test_told_not_to_follow_it_serves_versions_as_they_are(loop):
-    loop.follower.may_follow = lambda: False
+    loop.follower.stopped = lambda: "by hand"
     loop.refresh(1)
     loop.run.learn()
     loop.follower.look()
@@ -266,14 +270,17 @@ def test_a_rollback_to_the_live_version_takes_its_deltas_off_until_told_to_follo
     loop.run.learn()
     loop.follower.look()
     assert loop.name[1] >= 0
-    loop.follower.may_follow = lambda: False
+    loop.follower.stopped = lambda: "version 2 is blocked"
     loop.refresher.look()
     loop.follower.look()
     assert loop.name == (1, -1)
-    loop.follower.may_follow = lambda: True
+    report = TestClient(build_api(loop.replica)).get("/v1/model").json()["deltas"]
+    assert (report["following"], report["stopped"]) == (False, "version 2 is blocked")
+    loop.follower.stopped = lambda: None
     loop.refresher.look()
     loop.follower.look()
     assert loop.has_the_trainers_weights()
+    assert loop.replica.model().deltas.stopped is None
 
 
 def test_while_the_log_is_away_the_replica_serves_and_goes_on_after(loop, monkeypatch):

@@ -13,33 +13,27 @@ from serving.refresh import Refresher
 from serving.rollout import FollowedRollout, RolloutWatcher, Target, target_version
 
 CANARY = Rollout(version=8, previous=7, ranks_below=1, reason="passed")
+STOPPED = CANARY.model_copy(update={"stopped": "version 6 is blocked"})
+"""The canary of a version that came while the lane was stopped."""
 
 
 @pytest.mark.parametrize(
     ("rank", "newest", "target"),
     [
-        (0, None, Target(None, True)),
-        (0, CANARY, Target(8, True)),
-        (1, CANARY, Target(7, True)),
-        (1, CANARY.model_copy(update={"ranks_below": 2}), Target(8, True)),
-        (1, CANARY.model_copy(update={"ranks_below": None}), Target(None, True)),
-        (0, rolled_back(8, 7, "breach"), Target(7, False)),
-        (5, rolled_back(8, 7, "breach"), Target(7, False)),
+        (0, None, Target(None, None)),
+        (0, CANARY, Target(8, None)),
+        (1, CANARY, Target(7, None)),
+        (1, CANARY.model_copy(update={"ranks_below": 2}), Target(8, None)),
+        (1, CANARY.model_copy(update={"ranks_below": None}), Target(None, None)),
+        (0, rolled_back(8, 7, "breach"), Target(7, "breach")),
+        (5, rolled_back(8, 7, "breach"), Target(7, "breach")),
+        (0, STOPPED, Target(8, None)),
+        (1, STOPPED, Target(7, "version 6 is blocked")),
+        (1, STOPPED.model_copy(update={"ranks_below": None}), Target(None, None)),
     ],
 )
 def test_rank_and_record_decide(rank, newest, target):
     assert target_version(rank, newest) == target
-
-
-def test_who_waits_for_its_wave_after_a_rollback_goes_on_without_deltas():
-    rollout = FollowedRollout(lambda: 1, lambda: None, lambda number: pytest.fail("not asked"))
-    assert rollout.follow_deltas
-    rollout.told(rolled_back(7, 6, "breach"))
-    assert not rollout.follow_deltas
-    rollout.told(CANARY)
-    assert not rollout.follow_deltas
-    rollout.told(CANARY.model_copy(update={"ranks_below": 2}))
-    assert rollout.follow_deltas
 
 
 @pytest.fixture
@@ -80,7 +74,7 @@ def test_a_rollback_needs_neither_registry_nor_files(shelf, rollout, following):
     rollout.told(rolled_back(2, 1, "by hand"))
     following.look()
     assert following.live.ranker is first
-    assert not rollout.follow_deltas
+    assert rollout.stopped == "by hand"
     assert following.report.problem is None
 
 

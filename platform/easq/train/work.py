@@ -6,6 +6,7 @@ All workers see the same windows and decide alike, so that every one joins every
 import json
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,7 @@ def _place(learner: Learner, share: WindowShare, since: float, arrived: float) -
         "day": share.day,
         "step": learner.position.step,
         "requests": share.num_requests,
+        "learnt_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "seconds": seconds,
         "seconds_waiting": arrived - since,
         "requests_per_second": share.num_requests / seconds,

@@ -16,6 +16,7 @@ from easq.rollout import (
     announce,
     first_stage,
     keep_newest,
+    lane_stopped,
     newest_rollout,
     next_stage,
     rolled_back,
@@ -96,6 +97,57 @@ def test_scores_that_are_not_finite_are_counted_and_left_out_of_the_drift():
     seen = compared(new, before, seconds=3.0)
     assert seen == Observations(3.0, requests=1, bad=1, score_shift=5.0, spread_ratio=2.0)
     assert compared(new, ranked([1.0, 1.0]), 3.0).score_shift is None
+
+
+class Between(SqliteLog):
+    """A log in which somebody else is a moment faster, once."""
+
+    faster: Rollout | None = None
+
+    def append(self, topic, partition, rows, durable=True):
+        if (rollout := self.faster) is not None:
+            self.faster = None
+            announce(self, rollout, 0)
+        return super().append(topic, partition, rows, durable)
+
+
+def test_what_was_decided_before_another_record_came_is_not_announced(tmp_path: Path):
+    log = SqliteLog(tmp_path / "log.db")
+    announce(log, canary := first_stage(CONFIG, 8, 7, "passed"), 0)
+    tail, everyone = RolloutTail(log), canary.model_copy(update={"ranks_below": None})
+    announce(log, back := rolled_back(8, 7, "by hand"), 0)
+    assert not tail.announce(everyone, 0)
+    assert tail.newest == newest_rollout(log) == back
+    assert tail.announce(following := first_stage(CONFIG, 9, 7, "passed"), 0)
+    assert tail.newest == newest_rollout(log) == following
+
+
+def test_a_record_that_came_in_the_moment_of_announcing_holds(tmp_path: Path):
+    log = Between(tmp_path / "log.db")
+    announce(log, canary := first_stage(CONFIG, 8, 7, "passed"), 0)
+    tail = RolloutTail(log)
+    log.faster = rolled_back(8, 7, "by hand")
+    assert not tail.announce(canary.model_copy(update={"ranks_below": None}), 0)
+    assert tail.newest == newest_rollout(log) == rolled_back(8, 7, "by hand")
+
+
+def test_a_repeat_in_the_moment_of_announcing_is_no_news(tmp_path: Path):
+    log = Between(tmp_path / "log.db")
+    announce(log, canary := first_stage(CONFIG, 8, 7, "passed"), 0)
+    tail = RolloutTail(log)
+    log.faster = canary.model_copy(update={"repeats": 0})
+    assert tail.announce(wider := canary.model_copy(update={"ranks_below": 2}), 0)
+    assert tail.newest == newest_rollout(log) == wider
+
+
+def test_who_waits_for_its_wave_keeps_the_reason_why_the_lane_is_stopped():
+    assert lane_stopped(None) is None
+    assert lane_stopped(rolled_back(8, 7, "breach")) == "breach"
+    stage: Rollout | None = first_stage(CONFIG, 9, 7, "passed", stopped="breach")
+    assert lane_stopped(stage) == "breach"
+    while (wider := next_stage(CONFIG, stage, GOOD)) is not None:
+        stage = wider
+    assert lane_stopped(stage) is None
 
 
 def test_a_record_that_cannot_be_read_is_passed_over(tmp_path: Path, caplog):

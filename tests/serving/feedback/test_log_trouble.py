@@ -77,6 +77,18 @@ def test_a_locked_file(client, log, body, behaviour, rows_of):
     check_that_all_is_well(client, body, behaviour)
 
 
+def test_an_offer_that_the_log_did_not_take_is_made_again_once_it_does(running, log, body):
+    client = running(ask_share=1.0, ask_per_day=1)
+    other = sqlite3.connect(log.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    check_that_it_ranks_on(client, body, lost=1)
+    assert client.get("/v1/model").json()["feedback"]["offered"] == 0
+    other.execute("ROLLBACK")
+    asked = [client.post("/v1/rank", json=body).json()["asked"] for _ in range(2)]
+    assert [sum(one) for one in asked] == [1, 0]
+    assert client.get("/v1/model").json()["feedback"]["offered"] == 1
+
+
 def test_a_full_disk(running, body, behaviour, log, rows_of):
     disk = SmallDisk(log.path, partitions=2)
     client = running(disk, ask_share=1.0)
