@@ -64,6 +64,26 @@ def test_answers_are_found_in_what_was_before_and_newest_only_in_what_comes(
     assert samples.newest.num_rows == 30
 
 
+def test_answers_that_were_learnt_only_fill_up_what_others_leave_open(log, spec, random_samples):
+    def append(requests: int, seed: int) -> None:
+        rows = random_samples(requests, seed=seed, answer_share=0.2)
+        log.append(SAMPLES, 0, sealed(kind(rows, ANSWER_SAMPLE)))
+
+    append(300, seed=1)
+    samples = GateSamples(log, spec, ends(log), least_answers=60, most_requests=1000)
+    samples.take()
+    assert samples.learnt_share == 1
+    append(10, seed=2)
+    samples.take()
+    fresh = given(samples.fresh)
+    assert 0 < fresh < 60 <= given(samples.answers)
+    assert samples.learnt_share == 1 - fresh / given(samples.answers)
+    append(300, seed=3)
+    samples.take()
+    assert samples.learnt_share == 0
+    assert 60 <= given(samples.answers) < 70
+
+
 def test_marks_of_empty_windows_and_samples_of_other_features_are_left_out(
     log, spec, random_samples
 ):

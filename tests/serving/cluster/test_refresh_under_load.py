@@ -13,7 +13,8 @@ import pytest
 from easq.announcements import Rollout
 from easq.as_served import as_served
 from easq.log.connect import open_log
-from easq.registry import CANDIDATE, publish
+from easq.registry import CANDIDATE, CHAMPION, publish
+from easq.registry_aliases import numbered, point
 from easq.rollout import announce, rolled_back
 from easq.samples import flatten
 from jobs.gate import rollback
@@ -56,6 +57,7 @@ def test_refreshes_under_load_fail_no_request(serving, load, online_run, spec):
         service.wait_until(lambda: clients.replicas_at((3, -1)) == 2)
         answers = clients.stop()
         check_a_canary_and_a_rollback(service, load(service, bodies), run.save("v4", "canary")[0])
+        check_a_block(service, load(service, bodies), connection, seq)
         if (addresses := service.haproxy_addresses()) is not None:
             assert len(addresses) == 3  # front, metrics, statistics
             assert all(address.startswith(LOOPBACK) for address in addresses)
@@ -88,6 +90,27 @@ def check_a_canary_and_a_rollback(service, clients, path: Path) -> None:
         for version, since in ((4, breached), (3, asked))
     ]
     print("rollback: all responses on the old version after {:.2f} and {:.2f} s".format(*seconds))
+
+
+def check_a_block(service, clients, connection, newest: int) -> None:
+    """Version 2 opens the lane again, the canary first; a blocked one takes its deltas off."""
+    log, uri = open_log(service.log_uri), service.tracking_uri
+    canary = Rollout(version=2, previous=1, ranks_below=1, reason="passed", stopped="a test")
+    announce(log, canary, 0)
+    canary_alone = {(1, 1), (2, 1)}
+    service.wait_until(lambda: clients.replicas_since(time.monotonic() - 1.0) == canary_alone)
+    point(uri, numbered(uri, "easq", 2), CHAMPION)
+    announce(log, canary.model_copy(update={"ranks_below": None}), 0)
+    service.wait_until(lambda: clients.replicas_at((2, newest)) == 2)
+    why = "version 9 is blocked: it lost 3 %"
+    announce(log, rolled_back(9, 2, why), 0)
+    service.wait_until(lambda: clients.replicas_at((2, -1)) == 2)
+    told = json.loads(connection.ask("/v1/model").body)
+    assert (told["live"]["version"], told["live"]["seq"]) == (2, -1)
+    assert (told["deltas"]["following"], told["deltas"]["stopped"]) == (False, why)
+    answers = clients.stop()
+    assert [a.status for a in answers if a.status != 200] == []
+    assert {a.weights for a in answers} == {(1, -1), (2, newest), (2, -1)}
 
 
 def check_that_no_replica_goes_back(answers: list) -> None:
