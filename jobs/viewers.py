@@ -76,7 +76,7 @@ def _follow(console: Console, crowd: Viewers, url: str) -> None:
         while not crowd.wait(seconds=0.5):
             statistics = crowd.statistics()
             if len(statistics.buckets) > told:
-                lane = _print_lane(console, url, lane)
+                lane = print_lane(console, url, lane)
             told = _print_buckets(console, statistics, told)
     except KeyboardInterrupt:
         console.print("stopped")
@@ -84,7 +84,7 @@ def _follow(console: Console, crowd: Viewers, url: str) -> None:
     console.print("\n".join(summary(crowd.statistics())))
 
 
-def _print_lane(console: Console, url: str, told: str | None) -> str | None:
+def print_lane(console: Console, url: str, told: str | None) -> str | None:
     """Say it when the lane is stopped and when it goes on; returns why it is stopped."""
     if (report := replica_report(url)) is None:
         return told

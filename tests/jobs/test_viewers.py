@@ -1,5 +1,6 @@
 """Simulated viewers before the real ranking API, on a socket."""
 
+import io
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -8,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fastapi import FastAPI
+from rich.console import Console
 from typer.testing import CliRunner
 
 from easq.ledger import Ledger, RankedLine, read_ledger
+from easq.log.sqlite import SqliteLog
 from easq.registry import Version
 from easq.simulate.live import Audience, ViewerEvent, config_of
 from easq.simulate.shown import Shown
@@ -18,9 +21,10 @@ from jobs.cli import COMMANDS
 from jobs.services import free_port
 from jobs.viewer_sessions import Viewers, ViewingPlan, batches
 from jobs.viewer_statistics import Tally
-from jobs.viewers import run_viewers, summary
+from jobs.viewers import print_lane, run_viewers, summary
 from serving.api import build_api
 from serving.config import ServingSettings
+from serving.deltas import DeltaFollower
 from serving.refresh import Refresher
 from serving.replica import RankerReplica
 
@@ -35,6 +39,26 @@ def _api(version: Version | None, cache: Path) -> FastAPI:
     refresher.look()
     settings = ServingSettings(model_name="easq", cache_dir=cache, queue_seconds=DEADLINE_SECONDS)
     return build_api(RankerReplica(settings, refresher, "r0"))
+
+
+def test_a_stopped_lane_is_told_once_and_that_it_goes_on(version, serving_at, tmp_path):
+    stopped: list[str | None] = ["version 6 is blocked: it lost 3 %"]
+    models = SqliteLog(tmp_path / "models.db")
+    follower = DeltaFollower(models, lambda write: write(), lambda: stopped[0])
+    refresher = Refresher(lambda: version, lambda v: Path(v.uri), lambda: None, 1.0, follower)
+    refresher.look()
+    api = build_api(RankerReplica(ServingSettings(model_name="easq"), refresher, "r0"))
+    console = Console(file=io.StringIO(), width=200)
+    with serving_at(api) as url:
+        told = print_lane(console, url, print_lane(console, url, None))
+        stopped[0] = None
+        refresher.look()
+        assert print_lane(console, url, told) is None
+    assert print_lane(console, url, told) == told, "a service that is away has said nothing new"
+    assert console.file.getvalue().splitlines() == [
+        "the lane is stopped, no deltas are served: version 6 is blocked: it lost 3 %",
+        "deltas are served again",
+    ]
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from easq.announcements import ANNOUNCEMENT
 from easq.log.interface import MODELS
 from easq.registry import Version
 from easq.samples import flatten
+from easq.state_digest import ServedWeights, StateDigest
 from serving.api import build_api
 from serving.config import ServingSettings
 from serving.deltas import DeltaFollower
@@ -283,27 +284,22 @@ def test_a_rollback_to_the_live_version_takes_its_deltas_off_until_told_to_follo
     assert loop.replica.model().deltas.stopped is None
 
 
-def test_a_canary_serves_other_weights_than_the_rest_only_where_the_lane_was_stopped(loop):
+@pytest.mark.parametrize("stopped", [None, "version 2 is blocked"])
+def test_a_canary_serves_other_weights_than_the_rest_only_where_the_lane_was_stopped(loop, stopped):
     rest = loop_of(loop.run, loop.shelf, lambda write: write())
-    both = loop, rest
     loop.publish(1)
-    rest_keeps = loop.shelf.named
-    for one in both:
+    for one in (loop, rest):
+        one.follower.stopped = lambda: stopped
         one.refresher.look()
     loop.run.learn()
-    for stopped in (None, "version 2 is blocked"):
-        for one in both:
-            one.follower.stopped = lambda why=stopped: why
-            one.refresher.look()
-            one.follower.look()
-        loop.follower.stopped = lambda: None
-        loop.refresh(3)
-        loop.follower.look()
-        digests = [one.replica.model().live.digest for one in both]
-        assert loop.name[0] == 3
-        assert digests == [loop.run.digest(), None if stopped else loop.run.digest()]
-        assert rest.name == ((1, -1) if stopped else (1, 0))
-        loop.shelf.named = rest_keeps
+    for one in (loop, rest):
+        one.follower.look()
+    loop.follower.stopped = lambda: None
+    loop.refresh(3)  # the canary alone
+    assert (loop.live.version.version, rest.live.version.version) == (3, 1)
+    digests = [StateDigest(ServedWeights.of(o.live.ranker.weights())).digest for o in (loop, rest)]
+    assert digests[0] == loop.run.digest()
+    assert (digests[0] == digests[1]) == (stopped is None)
 
 
 def test_while_the_log_is_away_the_replica_serves_and_goes_on_after(loop, monkeypatch):
