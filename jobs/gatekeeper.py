@@ -103,8 +103,11 @@ class Gatekeeper:
             self._give_way(champion, stage)  # then as any other candidate
             return
         if stage and stage.version == champion.version and stage.ranks_below is not None:
-            self._announce(stage.model_copy(update={"ranks_below": None}))
-        self._end(champion, "done")
+            told = self._announce(stage.model_copy(update={"ranks_below": None}))
+        else:
+            told = True
+        if told:
+            self._end(champion, "done")
 
     def _judge(self, judgement: Judgement) -> None:
         champion = aliased(self.uri, self.model_name, CHAMPION)
