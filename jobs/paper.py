@@ -18,7 +18,7 @@ from jobs.beyond import went_beyond
 from jobs.cluster import ray_cluster
 from jobs.compare import compared
 from jobs.convergent import converged
-from jobs.study_output import OUT, Address, Out, Size, Tracking, told_problems
+from jobs.study_output import OUT, Address, Out, Size, Tracking, said_in, told_problems
 from jobs.sweep import swept
 
 
@@ -41,7 +41,9 @@ def written_paper(
             for part in (compared, went_beyond, ablated, swept, converged)
         ]
     page = out / "index.html"
-    page.write_text(index([part.parent.name for part in parts], of_plan(plan)))
+    page.write_text(
+        index({part.parent.name: said_in(part.parent) for part in parts}, of_plan(plan))
+    )
     minutes = (time.perf_counter() - started) / 60
     console.rule()
     console.print(f"all pages: {page}, after {minutes:.1f} minutes")

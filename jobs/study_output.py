@@ -45,6 +45,11 @@ def written(name: str, origin: Origin, findings: Findings, out: Path, tracking: 
     return folder / "index.html"
 
 
+def said_in(folder: Path) -> list[str]:
+    """The sentences of a study that was written."""
+    return json.loads((folder / "result.json").read_text())["says"]
+
+
 @contextmanager
 def told_problems() -> Iterator[Console]:
     """A console; the user's problems are sentences with an exit code."""

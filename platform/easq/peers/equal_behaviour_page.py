@@ -10,7 +10,7 @@ from easq.study.compare_page import at_budgets, every_point, gains_as_metrics, s
 from easq.study.figures import trade_off
 from easq.study.measures import as_json
 from easq.study.methods import Method
-from easq.study.page import items, picture, table, told
+from easq.study.page import picture, table, told
 from easq.study.report import Findings
 
 TITLES = {
@@ -39,12 +39,11 @@ def drawn(found: Found, methods: Mapping[str, Method]) -> Figure:
 def findings(found: Found, methods: Mapping[str, Method]) -> Findings:
     """What a reader is shown."""
     comparison, title = found.comparison, TITLES[HIDDEN_LIKE]
-    says = verdicts(comparison, methods, HIDDEN_LIKE, title)
+    says = [line for q in SATISFACTION for line in verdicts(comparison, methods, q, TITLES[q])]
     return Findings(
         "Rankers on a real log at equal behaviour",
         QUESTION,
         [
-            items([*says, *_above(found, methods)]),
             _base(found),
             picture(drawn(found, methods), f"Curves of {title} over long-view GAUC lost"),
             *(at_budgets(comparison, methods, q, TITLES[q]) for q in SATISFACTION),
@@ -53,6 +52,7 @@ def findings(found: Found, methods: Mapping[str, Method]) -> Findings:
         LIMITS,
         as_json(found),
         gains_as_metrics(comparison),
+        [*says, *_above(found, methods)],
     )
 
 

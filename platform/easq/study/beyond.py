@@ -21,6 +21,8 @@ BEYOND: dict[str, Method] = {
     "easq": METHODS["easq"],
     "easq_printed": METHODS["easq_printed"],
     "emer_s": METHODS["emer_s"],
+    "saqrec": METHODS["saqrec"],
+    "classic_dpo": METHODS["classic_dpo"],
     "blend": METHODS["blend"],
     "offset": Method("offset", _UNALIGNED, OFFSET, OFFSETS),
     "rows": Method("rows, DPO", {**EASQ, **ROWS}, ALIGNMENT, LAMBDA_2),
@@ -34,6 +36,6 @@ QUESTION = Question(
     "L_DPO moves the served score on answered pairs only, and s-hat reads embeddings that "
     "behaviour has shaped. Does it help to let L_satis train the embedding rows too, and to teach "
     "the served score what s-hat says about every pair? Compared with EASQ, with EMERs, whose "
-    "answers train everything, and with the blend y-hat + gamma s-hat where they cost the same "
-    "behaviour.",
+    "answers train everything, with SAQRec, classic DPO and the blend y-hat + gamma s-hat where "
+    "they cost the same behaviour.",
 )

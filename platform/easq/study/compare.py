@@ -32,7 +32,7 @@ class Place(NamedTuple):
 
     value: float  # of the knob
     cost: Interval  # % of EMER's behaviour
-    gain: dict[str, Interval]  # over EMER, of each measure of satisfaction
+    gain: dict[str, Interval]  # over EMER, of each of its measures of satisfaction
     gauc: Interval  # long-view GAUC less EMER's
 
 
@@ -84,16 +84,19 @@ def at_equal_behaviour(
     """Where EMER stands, and the curves of all methods beside the subject's."""
     levels = dict.fromkeys((test.behaviour, test.gauc, *test.measures))
     base = {name: draws.interval(mean_of(test, test.base, name)) for name in levels}
-    return base, {n: curve(test, draws, subject, n, m.values) for n, m in methods.items()}
+    return base, {n: curve(test, draws, subject, n, m) for n, m in methods.items()}
 
 
-def curve(
-    test: Evidence, draws: Draws, subject: str, name: str, values: tuple[float, ...]
-) -> Curve:
-    """A method's curve and what it reaches, by itself and against the subject's."""
-    start = test.places[name].start
-    places = [place(test, draws, start + i, value) for i, value in enumerate(values)]
-    measures = test.measures
+def curve(test: Evidence, draws: Draws, subject: str, name: str, method: Method) -> Curve:
+    """A method's curve and what it reaches, by itself and against the subject's.
+
+    Another questionnaire makes other answers: its method has no gain among them.
+    """
+    start, measures = test.places[name].start, test.measures
+    if method.questionnaire is not None:
+        measures = tuple(m for m in measures if m not in ANSWERS)
+        test = test._replace(measures=measures)
+    places = [place(test, draws, start + i, value) for i, value in enumerate(method.values)]
     at = {m: {b: draws.interval(reached(test, name, m, b)) for b in BUDGETS} for m in measures}
     lead = {
         m: {b: draws.interval(ahead(test, subject, name, m, b)) for b in BUDGETS} for m in measures

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from easq.study.compare import AFFORDED, Comparison, Row
+from easq.study.compare import AFFORDED, Comparison, Curve, Row
 from easq.study.curves import BUDGETS
 from easq.study.figures import trade_off
 from easq.study.intervals import Interval
 from easq.study.measures import as_json
 from easq.study.methods import BASE, Method
-from easq.study.page import items, picture, table, told
+from easq.study.page import picture, table, told
 from easq.study.report import Findings
 from easq.study.user_sums import ALL, ANSWERS, BEHAVIOUR, GAUC, TOP_Z, TRUTH
 
@@ -32,6 +32,8 @@ LIMITS = (
     "Between the values a curve is taken as straight.",
     "EMER, and so all methods built on it, learns from what viewers did (its posterior loss). Its "
     "prior loss, which distils the upstream scores, and that loss's weights are not part of it.",
+    "Where every view is answered, other viewers answer about other videos: that ceiling has no "
+    "number among held-out answers.",
     "Table 1 uses answers of viewers who chose to answer; no correction is made for who they are.",
 )
 
@@ -50,9 +52,9 @@ def findings(
     comparison: Comparison, methods: Mapping[str, Method], question: Question = RIVALS
 ) -> Findings:
     """What a reader is shown."""
-    blocks = [items(verdicts(comparison, methods, TRUTH, TITLES[TRUTH])), _base(comparison)]
+    blocks = [_base(comparison)]
     for measure, title in TITLES.items():
-        figure = trade_off(comparison.curves, methods, measure)
+        figure = trade_off(judged_by(comparison, measure), methods, measure)
         blocks.append(picture(figure, f"Curves of {title} over behaviour lost"))
         blocks.append(at_budgets(comparison, methods, measure, title))
     own = methods[comparison.subject].title
@@ -64,6 +66,7 @@ def findings(
         LIMITS,
         as_json(comparison),
         gains_as_metrics(comparison),
+        [line for m, title in TITLES.items() for line in verdicts(comparison, methods, m, title)],
     )
 
 
@@ -71,19 +74,34 @@ def verdicts(
     comparison: Comparison, methods: Mapping[str, Method], measure: str, title: str
 ) -> list[str]:
     """The numbers that matter: what is gained within each budget, and who gains more or less."""
-    curves, subject = comparison.curves, comparison.subject
-    own, said = methods[subject].title, []
+    own, said = comparison.curves[comparison.subject].gain_at[measure], []
     for budget in BUDGETS:
-        gained = told(curves[subject].gain_at[measure][budget])
-        at = f"At {budget:g} % behaviour cost"
-        said.append(f"{at} {own} gains over EMER, in {title}: {gained}.")
-        others: dict[str, list[str]] = {verdict: [] for verdict in STANDINGS}
-        for name, curve in curves.items():
-            if name not in (subject, BASE):
-                lead = curve.ahead[measure][budget]
-                others[standing(lead)].append(f"{methods[name].title} ({told(lead)})")
-        said += [f"{at} it {verdict} {'; '.join(who)}." for verdict, who in others.items() if who]
+        others = _others(comparison, methods, measure, budget)
+        stands = [f"it {verdict} {', '.join(who)}" for verdict, who in others.items() if who]
+        said.append(
+            f"At {budget:g} % behaviour cost, by {title}: {methods[comparison.subject].title} "
+            f"gains {told(own[budget])} over EMER; {'; '.join(stands)}."
+        )
     return said
+
+
+def _others(
+    comparison: Comparison, methods: Mapping[str, Method], measure: str, budget: float
+) -> dict[str, list[str]]:
+    """Who is behind the subject, alike, ahead, or without a number there."""
+    others: dict[str, list[str]] = {verdict: [] for verdict in STANDINGS}
+    for name, curve in judged_by(comparison, measure).items():
+        if name not in (comparison.subject, BASE):
+            lead, method = curve.ahead[measure][budget], methods[name]
+            figure = "" if lead.value != lead.value else f" ({told(lead)})"
+            who = f"the ceiling {method.title}" if method.is_ceiling else method.title
+            others[standing(lead)].append(f"{who}{figure}")
+    return others
+
+
+def judged_by(comparison: Comparison, measure: str) -> dict[str, Curve]:
+    """The curves that have this measure."""
+    return {name: curve for name, curve in comparison.curves.items() if measure in curve.gain_at}
 
 
 STANDINGS = ("is ahead of", "cannot be told from", "is behind", "cannot be set against")
@@ -110,7 +128,7 @@ def at_budgets(
 ) -> str:
     """Each method's gain within a budget, and the subject's lead."""
     subject, rows = comparison.subject, []
-    for name, curve in comparison.curves.items():
+    for name, curve in judged_by(comparison, measure).items():
         if name == BASE:
             continue
         dearest = max(place.cost.value for place in curve.places)
@@ -154,7 +172,7 @@ def every_point(
             f"{methods[name].knob} = {place.value:g}" if methods[name].knob else "",
             told(place.cost, 2),
             told(place.gauc),
-            *(told(place.gain[measure]) for measure in titles),
+            *(told(place.gain[m]) if m in place.gain else "" for m in titles),
         ]
         for name, curve in comparison.curves.items()
         for place in curve.places

@@ -1,9 +1,9 @@
 """The first page of a study: what there is to read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
-from easq.study.page import code, items, page
+from easq.study.page import code, items, page, text
 from easq.study.report import Origin
 
 PARTS = {
@@ -15,19 +15,25 @@ PARTS = {
 }
 
 
-def index(names: Sequence[str], origin: Origin) -> str:
-    """HTML with a link to each part's page and numbers."""
+def index(parts: Mapping[str, Sequence[str]], origin: Origin) -> str:
+    """HTML with a link to each part's page and numbers, and what the part says."""
     links = [
         f'<li><a href="{name}/index.html">{escape(PARTS[name])}</a> '
         f'(<a href="{name}/result.json">numbers</a>)</li>'
-        for name in names
+        for name in parts
     ]
+    said = [block for name, says in parts.items() for block in _said(name, says)]
     facts = "\n".join(f"{key:15} {value}" for key, value in origin.facts.items())
     return page(
         "The evidence for EASQ",
         [
             ("Pages", [f"<ul>{''.join(links)}</ul>"]),
+            ("What was found", said),
             ("What was run", [code(facts)]),
             ("What it cannot say", [items(origin.limits)]),
         ],
     )
+
+
+def _said(name: str, says: Sequence[str]) -> list[str]:
+    return [text(f"{PARTS[name]}."), items(says)] if says else []

@@ -30,6 +30,8 @@ class Findings(NamedTuple):
     limits: Sequence[str]
     found: Any
     metrics: dict[str, float]
+    says: Sequence[str] = ()
+    """The findings in sentences: first on the page, and in the index."""
 
 
 class Origin(NamedTuple):
@@ -50,12 +52,13 @@ def report(name: str, origin: Origin, findings: Findings, command: Sequence[str]
         findings.title,
         [
             ("What was asked", [text(findings.asked)]),
-            ("What was found", findings.blocks),
+            ("What was found", [items(findings.says), *findings.blocks]),
             ("What it cannot say", [items([*findings.limits, *origin.limits])]),
             ("What was run", [code(facts)]),
         ],
     )
-    return Report(name, html, {**run, **origin.details, "found": findings.found}, findings.metrics)
+    result = {**run, **origin.details, "says": [*findings.says], "found": findings.found}
+    return Report(name, html, result, findings.metrics)
 
 
 SIMULATED = (
