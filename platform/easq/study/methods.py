@@ -8,7 +8,7 @@ from easq.study.rankings import FUSION, GAMMAS, SERVED, blend, oracle
 
 ALIGNMENT = "loss.alignment"
 KAPPA = (0.25, 0.5, 1.0, 2.0)
-TEACHER = (0.1, 0.3, 1.0)
+TEACHER = (0.1, 0.3, 0.5, 1.0)
 PAIRS = (0.1, 0.2, 0.35, 0.5)
 CLASSIC = (0.2, 0.5, 1.0, 1.5)
 PRINTED = (0.5, 1.0, 2.0, 3.0)
