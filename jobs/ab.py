@@ -80,8 +80,9 @@ def ab(
     console.print(differences_table(found, title))
     for sentence in ratio_sentences(found):
         console.print(sentence)
-    if same:
-        console.print(false_positives_table(false_positives(sums, ids, test.experiment)))
+    salted = false_positives(sums, ids, test.experiment) if same else None
+    if salted is not None:
+        console.print(false_positives_table(salted))
     settings = {
         "users": f"{users}",
         "days": f"{days}",
@@ -91,7 +92,8 @@ def ab(
         "questionnaire": questionnaire,
         "service": "in process" if in_process else "over HTTP",
     }
-    page = written("ab", _origin(settings), findings(found, title, ASKED), folder, tracking)
+    shown = findings(found, title, ASKED, salted)
+    page = written("ab", _origin(settings), shown, folder, tracking)
     console.print(f"page: {page}")
 
 

@@ -13,6 +13,7 @@ from easq.study.page import items, table
 from easq.study.report import Findings
 
 HEAD = ["metric", "treatment", "control", "difference", "95 % interval"]
+SALTED = ["metric", "found", "chance explains"]
 LIMITS = (
     "Intervals are 95 %, by the delta method, clustered by user: they cover which users were in "
     "which arm, not another draw of the world or of the training.",
@@ -42,18 +43,42 @@ def _ratio(who: str, users: SampleRatio) -> str:
 
 
 def false_positives_table(found: FalsePositives) -> Table:
-    title = f"A/A: intervals that leave out 0, of {found.salts} salts"
-    shown = Table("metric", "found", "chance explains", title=title)
-    for name, count in found.by_metric.items():
-        shown.add_row(name, str(count), f"up to {found.bound}")
-    shown.add_row("sample-ratio alarms", str(found.mismatches), "0")
+    """For the terminal, one row a metric."""
+    shown = Table(*SALTED, title=_salts(found))
+    for row in _false_positives(found):
+        shown.add_row(*row)
     return shown
 
 
-def findings(found: Comparison, title: str, asked: str) -> Findings:
-    """What a reader is shown."""
+def _salts(found: FalsePositives) -> str:
+    return f"A/A: intervals that leave out 0, of {found.salts} salts"
+
+
+def _false_positives(found: FalsePositives) -> list[list[str]]:
+    rows = [[name, str(count), f"up to {found.bound}"] for name, count in found.by_metric.items()]
+    return [*rows, ["sample-ratio alarms", str(found.mismatches), "0"]]
+
+
+def findings(
+    found: Comparison, title: str, asked: str, salted: FalsePositives | None = None
+) -> Findings:
+    """What a reader is shown. `salted`: of an A/A test."""
     blocks = [table(HEAD, _rows(found), "Table 2"), items(ratio_sentences(found))]
-    return Findings(title, asked, blocks, LIMITS, as_json(found), _metrics(found))
+    figures, says = as_json(found), []
+    if salted is not None:
+        blocks.append(table(SALTED, _false_positives(salted), _salts(salted)))
+        figures |= {"false_positives": as_json(salted) | {"is_empty": salted.is_empty}}
+        says.append(_verdict(salted))
+    return Findings(title, asked, blocks, LIMITS, figures, _metrics(found), says)
+
+
+def _verdict(salted: FalsePositives) -> str:
+    most = max(salted.by_metric.values())
+    return (
+        f"Divided by {salted.salts} salts, no metric's interval left out 0 more than {most} times; "
+        f"chance explains up to {salted.bound}. Sample-ratio alarms: {salted.mismatches}. "
+        + ("Nothing is found that is not there." if salted.is_empty else "The test finds too much.")
+    )
 
 
 def _metrics(found: Comparison) -> dict[str, float]:

@@ -102,6 +102,7 @@ def test_a_day_over_http_is_counted_by_the_users_and_kept_by_the_platform(
     found = compare(sums, arm, EXPERIMENT, TREATMENT, CONTROL)
     origin = Origin({"users": f"{USERS}"}, {}, [])
     told = findings(found, "EASQ against EMER", "Which is better?")
+    assert "false_positives" not in told.found
     page = written("ab", origin, told, tmp_path, mlflow_uri).read_text()
     assert f"<td>LT7</td><td>{found.differences['LT7'].treatment:.4g}</td>" in page
     figures = json.loads((tmp_path / "ab" / "result.json").read_text())["found"]
@@ -136,4 +137,9 @@ def test_locks_of_a_loop_are_no_test(tmp_path):
         days=1,
         tracking=f"sqlite:///{tmp_path}/mlflow.db",
     )
-    assert (tmp_path / "ab" / "index.html").is_file()
+    page = (tmp_path / "ab" / "index.html").read_text()
+    kept = json.loads((tmp_path / "ab" / "result.json").read_text())["found"]["false_positives"]
+    assert kept["salts"] == 20
+    for name, count in kept["by_metric"].items():
+        assert f"<td>{name}</td><td>{count}</td><td>up to {kept['bound']}</td>" in page
+    assert f"Sample-ratio alarms: {kept['mismatches']}." in page
