@@ -21,7 +21,7 @@ from easq.study.measures import (
 )
 from easq.study.methods import Method
 from easq.study.plan import Plan
-from easq.study.user_sums import ALL, ANSWERS
+from easq.study.user_sums import ALL, ANSWERS, FURTHER_ANSWERS
 
 AFFORDED = BUDGETS[-1]
 """A knob is chosen among the values that cost at most so much behaviour, in % (validation days)."""
@@ -48,8 +48,15 @@ class Row(NamedTuple):
     """A method in Table 1, at the value of its knob that the validation days chose."""
 
     value: float
-    columns: dict[str, Interval]  # of ANSWERS
+    columns: dict[str, Interval]  # of ANSWERS and FURTHER_ANSWERS
     improvement: Interval | None  # of the subject over it in %, mean of six gains
+
+
+class Table(NamedTuple):
+    """Table 1 of one scenario."""
+
+    lists: list[int]  # judged in each world, one a viewer: all that the viewer answered about
+    rows: dict[str, Row]  # method
 
 
 class Comparison(NamedTuple):
@@ -58,7 +65,7 @@ class Comparison(NamedTuple):
     subject: str  # the method that the others are compared with
     base: dict[str, Interval]  # EMER's behaviour, GAUC and satisfaction
     curves: dict[str, Curve]
-    tables: dict[str, dict[str, Row]]  # scenario -> method
+    tables: dict[str, Table]  # scenario
 
 
 def compare(
@@ -127,14 +134,22 @@ def _chosen(validation: Evidence) -> dict[str, int]:
 
 def _table(
     test: Evidence, subject: str, methods: Mapping[str, Method], chosen: Mapping[str, int]
-) -> dict[str, Row]:
+) -> Table:
     draws = draw(test.worlds)
     at = {name: test.places[name].start + chosen[name] for name in methods}
-    return {
+    columns = (*ANSWERS, *FURTHER_ANSWERS)
+    rows = {
         name: Row(
             method.values[chosen[name]],
-            {column: draws.interval(mean_of(test, at[name], column)) for column in ANSWERS},
+            {column: draws.interval(mean_of(test, at[name], column)) for column in columns},
             None if name == subject else draws.interval(improvement(test, at[subject], at[name])),
         )
         for name, method in methods.items()
     }
+    return Table(_lists(test), rows)
+
+
+def _lists(test: Evidence) -> list[int]:
+    """Viewers with a list of answers, in each world; seeds and methods share them."""
+    weights = [w[0, test.base, test.metrics.index(ANSWERS[0]), 1] for w in test.worlds]
+    return [int(np.count_nonzero(weight)) for weight in weights]
