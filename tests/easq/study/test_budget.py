@@ -10,9 +10,11 @@ from easq.simulate.truth import read_truth
 from easq.simulate.world import WorldConfig
 from easq.study.budget import BudgetPlan, judge
 from easq.study.budget_page import findings, origin
-from easq.study.budget_trial import is_done, read_seen, run_trial
+from easq.study.budget_trial import _learnt, is_done, read_seen, run_trial, world
 from easq.study.drift import DRIFTS, DriftingWorld, write_drifting
 from easq.study.report import report
+
+from .poison import Poisoned
 
 WORLD = SimulationConfig(
     seed=3,
@@ -92,3 +94,19 @@ def test_the_page_shows_every_budget(out):
     assert "clickbait attracts" in study.html
     assert set(study.metrics) >= {"clickbait/1_percent/lost", "clickbait/3_percent/days_within"}
     assert study.result["found"]["clickbait"]["3.0"]["runs"][0]["gamma"]
+
+
+def test_what_a_run_saw_of_a_day_knows_nothing_of_the_labels_after_it(out):
+    """What is made of a day's own labels is compared until the first poisoned day begins."""
+    trial = PLAN.trial("clickbait", 3, 0, 3.0)
+    history = world(trial, out)
+    days = history.description.days
+    clean, poisoned = (_learnt(trial, Poisoned(history, day)) for day in ("never", days[2].day))
+    for name, day in (("gamma", "window_day"), ("estimated", "window_day"), ("behaviour", "day")):
+        before = getattr(clean, day) < 2
+        seen, other = getattr(clean, name), getattr(poisoned, name)
+        np.testing.assert_array_equal(seen[before], other[: before.sum()])
+        assert not np.array_equal(seen, other)
+    known = (clean.truth_day < 2).sum()
+    np.testing.assert_array_equal(clean.truth[:known], poisoned.truth[:known])
+    assert (clean.truth[known:] != poisoned.truth[known:]).mean() > 0.1
