@@ -126,9 +126,10 @@ def _chosen(validation: Evidence) -> dict[str, int]:
     for name, points in validation.places.items():
         cost = costs(validation, points)(means)
         answers = means[:, points, validation.metrics.index(ANSWERS[0])].mean(0)
-        affordable = cost <= AFFORDED
+        affordable = (cost <= AFFORDED) & np.isfinite(answers)
         best = np.where(affordable, answers, -np.inf).argmax()
-        chosen[name] = int(best if affordable.any() else cost.argmin())
+        cheapest = np.where(np.isfinite(cost), cost, np.inf).argmin()
+        chosen[name] = int(best if affordable.any() else cheapest)
     return chosen
 
 

@@ -1,18 +1,22 @@
 """What a comparison says of evidence whose answer is known."""
 
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from easq.study.compare import Comparison, at_equal_behaviour, compare
+from easq.study.compare import Comparison, _chosen, at_equal_behaviour, compare
 from easq.study.compare_page import findings
+from easq.study.evidence import evidence
 from easq.study.index_page import index
 from easq.study.intervals import draw
+from easq.study.measures import improvement
 from easq.study.methods import BASE
 from easq.study.report import of_plan
-from easq.study.user_sums import ALL, ANSWERS, TOP_Z, TRUTH
+from easq.study.user_sums import ALL, ANSWERS, BEHAVIOUR, METRICS, TOP_Z, TRUTH, UserSums
 
-from .made import METHODS, PLAN, USERS, Points, curve, evidence_of, keep
+from .made import METHODS, PLAN, STEP, USERS, Means, Points, curve, evidence_of, keep
 
 EASQ = curve(0.10, 0.20)
 
@@ -59,3 +63,64 @@ def test_table_1_counts_its_lists_and_names_the_columns_that_tell_nothing_apart(
     page = "".join(findings(comparison, METHODS).blocks)
     assert f"one list a viewer, {USERS} + {USERS} lists" in page
     assert "at least 0.995 of 1 in HR@5 and HR@10" in page
+
+
+def test_the_improvement_is_the_mean_of_six_relative_gains():
+    ours = dict(zip(ANSWERS, (0.66, 0.5, 0.5, 0.5, 0.5, 0.25), strict=True))
+    points = {BASE: [{}], "easq": [ours, {**ours, ANSWERS[0]: 0.6}], "rival": [{ANSWERS[2]: 0.0}]}
+    means = draw(evidence_of(points).worlds, n=1).observed
+    of = evidence_of(points)
+    # +32 %, four times nothing, -50 %
+    assert improvement(of, 1, 0)(means) == pytest.approx((32 - 50) / 6)
+    # the gain is of means over replicates: (.66 + .60) / 2 over .5 is +26 %
+    mixed = np.stack([means[0], means[0]])
+    mixed[1, 1] = mixed[1, 2]
+    assert improvement(of, 1, 0)(mixed) == pytest.approx((26 - 50) / 6)
+    assert np.isnan(improvement(of, 1, 3)(means))  # no gain over a column of nothing
+
+
+def chosen(*points: Means) -> int:
+    validation = evidence_of({BASE: [{BEHAVIOUR: 0.5}], "easq": points})
+    return _chosen(validation)["easq"]
+
+
+def at(cost_percent: float, answers: float) -> Means:
+    return {BEHAVIOUR: 0.5 * (1 - cost_percent / 100), ANSWERS[0]: answers}
+
+
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        ([at(1, 0.6), at(2.9, 0.7), at(3.1, 0.9)], 1),  # the best of what is affordable
+        ([at(1, 0.7), at(2, 0.6)], 0),
+        ([at(5, 0.9), at(4, 0.6)], 1),  # nothing is affordable: the cheapest
+        ([at(1, np.nan), at(2, 0.6)], 1),  # nothing was measured: it does not win
+        ([at(2, np.nan), at(1, np.nan)], 1),
+        ([at(np.nan, 0.9), at(4, 0.6)], 1),
+    ],
+)
+def test_the_value_of_a_knob_is_chosen_by_answers_among_the_affordable(points, expected):
+    assert chosen(*points) == expected
+
+
+def test_evidence_lines_up_points_over_worlds_and_seeds(tmp_path):
+    points = {BASE: [{}], "easq": curve(0.1, 0.2), "census": curve(0.3, 0.4)}
+    keep(points, tmp_path)
+    found = evidence(PLAN, methods_of(points), tmp_path, "test", "main")
+    assert found.places == {BASE: slice(0, 1), "easq": slice(1, 3), "census": slice(3, 5)}
+    means = draw(found.worlds, n=1).observed[..., METRICS.index(TRUTH)]
+    replicates = [w * STEP["world"] + s * STEP["seed"] for w in (0, 1) for s in (0, 1)]
+    gained = np.array([0.0, 0.1, 0.2, 0.3, 0.4])  # of two rankings of one trial too
+    np.testing.assert_allclose(means, 0.5 + np.add.outer(replicates, gained), atol=1e-6)
+
+
+def test_evidence_refuses_trials_that_judged_other_users_and_missing_ones(tmp_path):
+    points = {BASE: [{}], "easq": curve(0.1, 0.2)}
+    keep(points, tmp_path)
+    with pytest.raises(FileNotFoundError):
+        evidence(PLAN, methods_of({**points, "rival": []}), tmp_path, "test", ALL)
+    [path] = tmp_path.glob("trials/emer-world1-seed0-*/sums.npz")
+    sums = UserSums.read(path)
+    replace(sums, users=sums.users + 1).write(path)
+    with pytest.raises(ValueError, match="trials of world 1 judged different users"):
+        evidence(PLAN, methods_of(points), tmp_path, "test", ALL)
