@@ -1,11 +1,12 @@
 """Is the simulated world like the logs? Targets with their sources, and how near it comes.
 
 A target is missed when the measured figure lies outside its tolerance by more than 1.96 standard
-errors: few views judge mildly, many views judge by the tolerance alone.
+errors. Where these are wider than the tolerance itself a figure that is not missed is not judged:
+too few views were drawn to say that it is met.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from easq.samples import flatten
 from easq.simulate.chunks import CHUNK_REQUESTS, chunks, visited
@@ -27,6 +28,9 @@ FIG3 = "EASQ Fig. 3"
 DESIGN = "design of the simulator"
 
 
+Verdict = Literal["met", "missed", "not judged"]
+
+
 class Target(NamedTuple):
     """A figure that must lie in [low, high]."""
 
@@ -42,9 +46,12 @@ class Judged(NamedTuple):
     measured: Figure
 
     @property
-    def met(self) -> bool:
-        slack = 1.96 * self.measured.error
-        return bool(self.target.low - slack <= self.measured.value <= self.target.high + slack)
+    def verdict(self) -> Verdict:
+        (value, error), low, high = self.measured, self.target.low, self.target.high
+        slack = 1.96 * error
+        if not low - slack <= value <= high + slack:
+            return "missed"
+        return "met" if slack <= (high - low) / 2 else "not judged"
 
 
 def near(figure: str, value: float, tolerance: float, source: str) -> Target:
