@@ -5,6 +5,7 @@ import pytest
 from easq.events import Answer
 from easq.history import History
 from easq.questionnaire import is_eligible
+from easq.simulate.answers import Pace
 from easq.simulate.chunks import CHUNK_REQUESTS
 from easq.simulate.generate import write_simulation
 from easq.simulate.simulation import SimulationConfig
@@ -107,3 +108,20 @@ def test_truth_of_other_samples_is_refused(tmp_path):
     path.unlink()
     with pytest.raises(FileNotFoundError, match="only simulated histories"):
         read_truth(history)
+
+
+def test_worlds_of_other_questionnaires_share_all_but_the_answers(tmp_path):
+    """What a survey of everybody could teach is compared in the same world, view by view."""
+    world = SimulationConfig(seed=5, traffic=TrafficConfig(requests=400, days=2))
+    paces: tuple[Pace, ...] = ("accelerated", "census")
+    usual, census = (
+        write_simulation(tmp_path / pace, world.model_copy(update={"questionnaire": pace}))
+        for pace in paces
+    )
+    for day, of_census in zip(usual.windows(), census.windows(), strict=True):
+        one, other = usual.read(day), census.read(of_census)
+        assert one.schema == other.schema
+        differ = {name for name in one.column_names if not one[name].equals(other[name])}
+        assert differ == {"answer", "answer_time_ms"}
+    assert read_truth(usual).equals(read_truth(census))
+    assert usual.description.features == census.description.features
