@@ -15,6 +15,13 @@ from rich.table import Table
 from easq.simulate.calibration import Judged, calibrate
 from easq.simulate.simulation import SimulationConfig
 from easq.simulate.traffic import TrafficConfig
+from easq.study.calibration_page import HEAD, findings, record, row
+from easq.study.plan import Plan
+from easq.study.report import SIMULATED, Origin
+from jobs.study_output import written
+
+ENOUGH_REQUESTS = 30_000
+"""A world's in a study's page: seconds; rare figures need `easq calibrate`."""
 
 
 def calibration(
@@ -37,25 +44,37 @@ def calibration(
         judged = calibrate(configs, lambda done: progress.advance(task, done))
     console.print(table_of(judged, f"{views:,} views in {worlds} worlds"))
     if out is not None:
-        out.write_text(json.dumps([_record(j) for j in judged], indent=2))
+        out.write_text(json.dumps([record(one) for one in judged], indent=2))
     if any(one.verdict == "missed" for one in judged):
         raise typer.Exit(1)
 
 
 def table_of(judged: list[Judged], title: str) -> Table:
     """A row a target."""
-    table = Table("figure", "target", "source", "measured", "± s.e.", "", title=title)
+    table = Table(*HEAD, title=title)
     for one in judged:
-        target, (value, error) = one.target, one.measured
-        shown = f"{value:.4g}", f"{error:.1g}"
-        table.add_row(target.figure, target.aim, target.source, *shown, one.verdict)
+        table.add_row(*row(one))
     return table
 
 
-def _record(judged: Judged) -> dict:
-    target, measured = judged
-    figure = {name: float(value) for name, value in measured._asdict().items()}
-    return target._asdict() | figure | {"verdict": judged.verdict}
+def calibrated(
+    plan: Plan, out: Path, console: Console, address: str | None, tracking: str | None
+) -> Path:
+    """Of the plan's worlds, at most `ENOUGH_REQUESTS` of each; write the page and return it."""
+    console.rule("calibrate")
+    asked = plan.simulation.traffic
+    traffic = asked.model_copy(update={"requests": min(asked.requests, ENOUGH_REQUESTS)})
+    configs = [
+        plan.simulation.model_copy(update={"seed": world, "traffic": traffic})
+        for world in plan.worlds
+    ]
+    judged = calibrate(configs)
+    views = len(configs) * traffic.requests * traffic.exposed
+    facts = {"worlds": ", ".join(map(str, plan.worlds)), "views": f"{views:,}"}
+    origin = Origin(facts, {"plan": plan.model_dump(mode="json")}, [SIMULATED])
+    page = written("calibrate", origin, findings(judged, views, len(configs)), out, tracking)
+    console.print(f"page: {page}")
+    return page
 
 
 if __name__ == "__main__":

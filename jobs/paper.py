@@ -1,4 +1,6 @@
-"""All of the paper's evidence: comparison, ablation, sweep, convergent validity, and an index.
+"""The paper's offline evidence: Table 1, Figs. 3, 5 and 6, the calibration, and an index.
+
+Table 2 is made by `easq ab`, the alignment budget by `easq budget`.
 
 Usage: easq paper [--preset quick|evidence|paper] [--out DIR] [--address RAY]
 """
@@ -15,6 +17,7 @@ from easq.study.plan import PRESETS, Plan
 from easq.study.report import of_plan
 from jobs.ablate import ablated
 from jobs.beyond import went_beyond
+from jobs.calibrate import calibrated
 from jobs.cluster import ray_cluster
 from jobs.compare import compared
 from jobs.convergent import converged
@@ -25,7 +28,11 @@ from jobs.sweep import swept
 def paper(
     preset: Size = "quick", out: Out = OUT, address: Address = None, tracking: Tracking = None
 ) -> None:
-    """Make every table and figure. What was done is not done again, so it can be stopped."""
+    """Make Table 1, Figs. 3, 5 and 6, the curves beyond the paper and the calibration.
+
+    Trials that were done are not done again, so it can be stopped. Table 2 is `easq ab`, the
+    alignment budget `easq budget`.
+    """
     with told_problems() as console:
         written_paper(PRESETS[preset], out.resolve(), console, address, tracking)
 
@@ -38,7 +45,7 @@ def written_paper(
     with ray_cluster(cpus=os.cpu_count() or 1, address=address):
         parts = [
             part(plan, out, console, address, tracking)
-            for part in (compared, went_beyond, ablated, swept, converged)
+            for part in (compared, went_beyond, ablated, swept, converged, calibrated)
         ]
     page = out / "index.html"
     page.write_text(

@@ -49,7 +49,7 @@ class Judged(NamedTuple):
     def verdict(self) -> Verdict:
         (value, error), low, high = self.measured, self.target.low, self.target.high
         slack = 1.96 * error
-        if not low - slack <= value <= high + slack:
+        if value < low - slack or value > high + slack:
             return "missed"
         return "met" if slack <= (high - low) / 2 else "not judged"
 

@@ -12,6 +12,7 @@ PARTS = {
     "ablate": "What each part of EASQ adds, and the readings of Eq. 16: Fig. 5",
     "sweep": "How sensitive EASQ is to its settings: Fig. 6",
     "convergent": "Do answers agree with behaviour: Fig. 3",
+    "calibrate": "The simulated world beside real logs",
 }
 
 

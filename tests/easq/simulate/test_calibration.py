@@ -8,6 +8,7 @@ from easq.simulate.figures import Figure
 from easq.simulate.simulation import SimulationConfig
 from easq.simulate.traffic import TrafficConfig
 from easq.simulate.world import WorldConfig
+from easq.study.calibration_page import findings
 from jobs.calibrate import table_of
 
 
@@ -51,4 +52,14 @@ def test_a_rare_figure_whose_error_is_wider_than_its_tolerance_is_not_judged():
     assert Judged(target, Figure(0.0005, 0.00003)).verdict == "not judged"
     assert Judged(target, Figure(0.0008, 0.0002)).verdict == "not judged"
     assert Judged(target, Figure(0.0010, 0.0002)).verdict == "missed"  # however few views
-    assert Judged(target, Figure(float("nan"), 0.0001)).verdict == "missed"
+    assert Judged(target, Figure(float("nan"), float("nan"))).verdict == "not judged"
+
+
+def test_the_page_says_what_is_missed_and_what_is_not_judged():
+    figures = {"like": Figure(0.02, 0.0), "hate": Figure(0.02, 0.002), "follow": Figure(9.0, 0.0)}
+    judged = [Judged(near(name, 0.02, 0.1, ""), figure) for name, figure in figures.items()]
+    assert findings(judged, 1_000, 1).says == [
+        "Of 3 figures 1 are met and 1 missed.",
+        "Missed: follow.",
+        "Too few views to judge: hate.",
+    ]
