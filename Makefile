@@ -25,7 +25,7 @@ $(VENV)/installed: pyproject.toml
 demo: $(VENV)/installed ## everything on this machine: data, training, MLflow, serving (DATA=path/to/KuaiRand-Pure for real logs)
 	@$(BIN)/easq demo $(if $(DATA),--data "$(DATA)") $(if $(OUT),--out "$(OUT)")
 
-paper: $(VENV)/installed ## the paper's Table 1 and figures in a simulated world (PRESET=evidence for several worlds)
+paper: $(VENV)/installed ## the paper's tables and figures in a simulated world (PRESET=evidence for several worlds)
 	@$(BIN)/easq paper --preset "$(PRESET)" $(if $(OUT),--out "$(OUT)")
 
 test: $(VENV)/installed ## the tests, under ten minutes on two cores

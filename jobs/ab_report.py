@@ -13,6 +13,7 @@ from easq.study.page import items, table
 from easq.study.report import Findings
 
 HEAD = ["metric", "treatment", "control", "difference", "95 % interval"]
+SAID_FIRST = ("Q-rate", "Q-Satisfied", "Q-Dissatisfied", "WatchTime", "LT7")
 SALTED = ["metric", "found", "chance explains"]
 LIMITS = (
     "Intervals are 95 %, by the delta method, clustered by user: they cover which users were in "
@@ -64,12 +65,18 @@ def findings(
 ) -> Findings:
     """What a reader is shown. `salted`: of an A/A test."""
     blocks = [table(HEAD, _rows(found), "Table 2"), items(ratio_sentences(found))]
-    figures, says = as_json(found), []
+    figures, says = as_json(found), [_headline(found)]
     if salted is not None:
         blocks.append(table(SALTED, _false_positives(salted), _salts(salted)))
         figures |= {"false_positives": as_json(salted) | {"is_empty": salted.is_empty}}
         says.append(_verdict(salted))
     return Findings(title, asked, blocks, LIMITS, figures, _metrics(found), says)
+
+
+def _headline(found: Comparison) -> str:
+    """What viewers say and what they do."""
+    told = {name: " ".join(_relative(found.differences[name])) for name in SAID_FIRST}
+    return "; ".join(f"{name} {difference}" for name, difference in told.items()) + "."
 
 
 def _verdict(salted: FalsePositives) -> str:

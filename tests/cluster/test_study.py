@@ -63,10 +63,10 @@ def test_a_comparison_writes_its_page_and_resumes(tmp_path):
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-def test_the_paper_is_an_index_of_six_pages(tmp_path):
+def test_the_paper_is_an_index_of_seven_pages(tmp_path):
     index = written_paper(PLAN, tmp_path, Console(), None, None)
     links = re.findall(r'href="([^"#]+)"', index.read_text())
-    assert len(links) == 12
+    assert len(links) == 14
     assert all((tmp_path / link).is_file() for link in links)
     sweep = json.loads((tmp_path / "sweep" / "result.json").read_text())
     assert set(sweep["found"]) == set(SWEEP)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from easq.experiment.crowd import Crowd
 from easq.experiment.table2 import compare
@@ -15,8 +16,9 @@ from easq.simulate.simulation import SimulationConfig, draw_surroundings
 from easq.simulate.traffic import TrafficConfig
 from easq.simulate.visits import VisitConfig
 from easq.simulate.world import WorldConfig
+from easq.study.plan import Plan
 from easq.study.report import Origin
-from jobs.ab import CONTROL, TREATMENT, ab, experiment_of
+from jobs.ab import CONTROL, TREATMENT, ab, ab_tested, experiment_of
 from jobs.ab_loop import own_line
 from jobs.ab_report import findings
 from jobs.ab_service import HttpService
@@ -35,6 +37,7 @@ USERS = 40
 CONFIG = SimulationConfig(
     seed=3, world=WorldConfig(users=USERS), traffic=TrafficConfig(requests=60, days=2)
 )
+WEEK = TrafficConfig(requests=60)
 EXPERIMENT = experiment_of(share=0.5, seed=1, same=False)
 
 
@@ -143,3 +146,13 @@ def test_locks_of_a_loop_are_no_test(tmp_path):
     for name, count in kept["by_metric"].items():
         assert f"<td>{name}</td><td>{count}</td><td>up to {kept['bound']}</td>" in page
     assert f"Sample-ratio alarms: {kept['mismatches']}." in page
+
+
+def test_the_test_that_is_part_of_all_evidence_writes_its_page(tmp_path, mlflow_uri):
+    plan = Plan(worlds=(5,), seeds=(0,), simulation=CONFIG.model_copy(update={"traffic": WEEK}))
+    page = ab_tested(plan, tmp_path, Console(), None, mlflow_uri)
+    result = json.loads((page.parent / "result.json").read_text())
+    assert result["settings"]["seed"] == "5"
+    assert result["settings"]["users"] == f"{USERS}"
+    assert result["says"][0].startswith("Q-rate ")
+    assert sum(result["found"]["users"]["seen"]) == USERS

@@ -13,6 +13,7 @@ PARTS = {
     "sweep": "How sensitive EASQ is to its settings: Fig. 6",
     "convergent": "Do answers agree with behaviour: Fig. 3",
     "calibrate": "The simulated world beside real logs",
+    "ab": "The online test, with simulated users in process: Table 2",
 }
 
 

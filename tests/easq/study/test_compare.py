@@ -45,7 +45,7 @@ def test_a_rival_that_shows_more_satisfying_videos_is_told_of_though_its_ndcg_is
 
 
 def test_answers_to_another_questionnaire_are_not_compared():
-    comparison = compared(census=curve(0.30, 0.40, **{ANSWERS[0]: 0.1}))
+    comparison = compared(census=curve(0.30, 0.40, answers_ndcg_5=0.1))
     assert set(comparison.curves["census"].gain_at) == {TRUTH, TOP_Z}
     says = findings(comparison, METHODS).says
     behind = [bool(re.search("behind the ceiling the census", line)) for line in says]
@@ -54,7 +54,7 @@ def test_answers_to_another_questionnaire_are_not_compared():
 
 def test_table_1_counts_its_lists_and_names_the_columns_that_tell_nothing_apart(tmp_path):
     full = {"answers_hr_5": 1.0, "answers_hr_10": 0.995, "answers_ndcg_20": 0.7}
-    points = {BASE: [full], "easq": curve(0.1, 0.2, **full)}
+    points = {BASE: [full], "easq": [{**point, **full} for point in curve(0.1, 0.2)]}
     keep(points, tmp_path)
     comparison = compare(PLAN, methods_of(points), tmp_path)
     table = comparison.tables[ALL]
