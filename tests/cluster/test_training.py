@@ -18,21 +18,27 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import pytest
 import ray
 import torch
+from ray.job_submission import JobSubmissionClient
 from safetensors.torch import load_file
 
 from easq.history import History
+from easq.log.interface import SAMPLES
+from easq.log.sqlite import SqliteLog
 from easq.train.config import TrainConfig, parse_config
 from easq.train.latest import read_latest
+from easq.train.position import newest_checkpoint, read_position
 from easq.train.run_folder import WINDOWS, run_folder
 from easq.train.trainer import fit
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 WITHOUT_RAY = Path(__file__).parents[1] / "easq" / "train" / "worker.py"
+RUNTIME_ENV = Path(__file__).parents[2] / "infra" / "config" / "job.yaml"
 RAY = str(Path(sys.executable).with_name("ray"))
 WINDOW, NUM_WINDOWS = 40, 15
 
@@ -127,11 +133,11 @@ def windows_of(config: TrainConfig) -> list[int]:
     return [json.loads(line)["window"] for line in lines if line.endswith("\n")]
 
 
-def wait_for(fact: Callable[[], object], seconds: float) -> None:
+def wait_for(fact: Callable[[], object], seconds: float, pause: float = 0.005) -> None:
     end = time.monotonic() + seconds
     while not fact():
         assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.005)
+        time.sleep(pause)
 
 
 def descendants(pid: int) -> list[int]:
@@ -190,8 +196,10 @@ def train_command(config: Path) -> list[str]:
 
 @pytest.fixture
 def config_file(history, tmp_path) -> Path:
-    path = tmp_path / "train.toml"
-    tables = settings(history, tmp_path / "runs", workers=1)
+    return written(settings(history, tmp_path / "runs", workers=1), tmp_path / "train.toml")
+
+
+def written(tables: dict[str, Any], path: Path) -> Path:
     path.write_text(
         "\n".join(
             f"[{name}]\n" + "\n".join(f"{key} = {json.dumps(v)}" for key, v in table.items())
@@ -220,10 +228,15 @@ def test_a_killed_driver_goes_on_when_it_is_started_again(history, config_file, 
     assert_same(learnt(config), learnt_without_ray(history, tmp_path / "alone", workers=1))
 
 
+def submit_command(cluster: Cluster, config: Path, *options: str) -> list[str]:
+    words = ["--address", cluster.dashboard, "--runtime-env", str(RUNTIME_ENV), *options]
+    return [RAY, "job", "submit", *words, "--", *train_command(config)]
+
+
 def test_training_runs_as_a_submitted_job(history, config_file, cluster, tmp_path):
     config = parse_config(settings(history, tmp_path / "runs", workers=1), "test")
     job = subprocess.run(
-        [RAY, "job", "submit", "--address", cluster.dashboard, "--", *train_command(config_file)],
+        submit_command(cluster, config_file),
         capture_output=True,
         text=True,
         timeout=400,
@@ -232,3 +245,46 @@ def test_training_runs_as_a_submitted_job(history, config_file, cluster, tmp_pat
     assert job.returncode == 0, job.stdout + job.stderr
     assert f"window {NUM_WINDOWS}/{NUM_WINDOWS}" in job.stdout
     assert windows_of(config) == list(range(NUM_WINDOWS))
+
+
+class Job:
+    """A training that is submitted as the README says."""
+
+    def __init__(self, cluster: Cluster, config_file: Path) -> None:
+        self.client, self.name = JobSubmissionClient(cluster.dashboard), f"train-{uuid4().hex}"
+        command = submit_command(cluster, config_file, "--no-wait", "--submission-id", self.name)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=120)
+
+    def has_ended(self) -> bool:
+        return self.client.get_job_status(self.name).is_terminal()
+
+    def stop(self) -> str:
+        """As `ray job stop` does; returns what the job has said."""
+        self.client.stop_job(self.name)
+        wait_for(self.has_ended, seconds=240, pause=0.2)
+        return self.client.get_job_logs(self.name)
+
+
+@pytest.mark.soak
+def test_a_submitted_job_drains_when_it_is_stopped_and_the_next_goes_on_from_there(
+    history, cluster, append_windows, tmp_path
+):
+    log = SqliteLog(tmp_path / "log.db")
+    tables = settings(history, tmp_path / "runs", workers=1)
+    tables |= {"stream": {"log": f"sqlite:///{log.path}"}}
+    file, config = written(tables, tmp_path / "train.toml"), parse_config(tables, "test")
+    append_windows(log, 0, 1)
+    first = Job(cluster, file)
+    wait_for(lambda: NUM_WINDOWS in windows_of(config), seconds=120)
+    said = first.stop()
+    assert f"window {NUM_WINDOWS}/{NUM_WINDOWS}" in said
+    assert f"is drained, and the same command goes on: {NUM_WINDOWS + 1} windows" in said
+    learnt_by_the_first = (run_folder(config) / WINDOWS).read_text()
+    append_windows(log, 1, 1)
+    second = Job(cluster, file)
+    wait_for(lambda: NUM_WINDOWS + 1 in windows_of(config), seconds=120)
+    said = second.stop()
+    assert f"is drained, and the same command goes on: {NUM_WINDOWS + 2} windows" in said
+    assert (run_folder(config) / WINDOWS).read_text().startswith(learnt_by_the_first)
+    assert windows_of(config) == list(range(NUM_WINDOWS + 2))
+    assert read_position(newest_checkpoint(run_folder(config))).offsets == {0: log.end(SAMPLES, 0)}

@@ -5,16 +5,27 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from ray.runtime_env import RuntimeEnv
 
 from easq.train.config import load_config, parse_config
+from jobs.loop import DRAIN_SECONDS
 
-CONFIGS = sorted((Path(__file__).parents[2] / "infra" / "config").glob("*.toml"))
+INFRA = Path(__file__).parents[2] / "infra" / "config"
+CONFIGS = sorted(INFRA.glob("*.toml"))
 MINIMAL = {"run": {"name": "a", "storage": "s"}, "data": {"history": "h"}}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_shipped_configuration_is_read(path):
     assert load_config(path).run.storage.is_absolute()
+
+
+def test_a_job_that_is_stopped_has_as_long_as_a_part_that_drains():
+    """Ray's own 3 seconds are less than a drain takes."""
+    environment = RuntimeEnv(**yaml.safe_load((INFRA / "job.yaml").read_text()))
+    variables = {"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": f"{DRAIN_SECONDS:g}"}
+    assert environment.env_vars() == variables
 
 
 def test_paths_and_databases_are_made_absolute():

@@ -38,6 +38,7 @@ VICTIMS = {
     "joiner": ("join", b""),
     "driver": ("train", b""),
     "worker": ("ray", WORKER),
+    "frozen worker": ("ray", WORKER),
     "cluster": ("ray", b""),
     "replica": ("serving", b"ray::ServeReplica"),
     "controller": ("serving", b"ray::ServeController"),
@@ -212,7 +213,7 @@ class Stage:
         if not title:
             return [p for p in processes if p.pid == pid]
         found = sorted(p for p, command in processes.items() if command.startswith(title))
-        return _working(found) if kind == "worker" else found
+        return _working(found) if title == WORKER else found
 
     def _driver(self) -> object:
         """Process id of the driver that trains; None while it does not run."""
@@ -221,11 +222,11 @@ class Stage:
         return pid if (pid := last_turn(run_folder(self.loop.config))) in running else None
 
     def kill(self, kind: str, choice: int) -> float:
-        """Kill -9 one of a kind, as soon as there is one; returns when."""
+        """Kill -9 one of a kind, as soon as there is one, or stop it for good; returns when."""
         self.wait_until(lambda: self.victims(kind))
         found = self.victims(kind)
         victim = found[choice % len(found)]
-        os.kill(victim.pid, signal.SIGKILL)
+        os.kill(victim.pid, signal.SIGSTOP if kind.startswith("frozen") else signal.SIGKILL)
         return time.time()
 
     def stands_by(self) -> bool:

@@ -12,6 +12,8 @@ AWAY = {
     KafkaError._MSG_TIMED_OUT,
     KafkaError._TRANSPORT,
     KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._DESTROY_BROKER,  # the client gave up one that was away
+    KafkaError._TIMED_OUT_QUEUE,
     KafkaError._RESOLVE,
     KafkaError._UNKNOWN_PARTITION,  # nobody leads it now: that it exists is checked before
     KafkaError._PURGE_QUEUE,
@@ -22,6 +24,7 @@ AWAY = {
     KafkaError.NOT_ENOUGH_REPLICAS,
     KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
     KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.NETWORK_EXCEPTION,
 }
 FULL = {KafkaError._QUEUE_FULL, KafkaError.KAFKA_STORAGE_ERROR}
 TRIMMED = {KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET}

@@ -99,14 +99,19 @@ def check_kept(stretch: Stretch) -> None:
 def follow(opened: Callable[[], SealedReader]) -> Iterator[SealedWindow | None]:
     """The windows of a log, for ever; None now and then while there is none, or no log."""
     reader: SealedReader | None = None
-    beat = time.monotonic()
+    beat, is_away = time.monotonic(), False
     while True:
         try:
             reader = reader or opened()
             window = reader.next()
         except LogAwayError as error:
-            log.warning("the log is asked again: %s", error)
-            window = None
+            if not is_away:
+                log.warning("the log is asked until it answers: %s", error)
+            window, is_away = None, True
+        else:
+            if is_away:
+                log.warning("the log is back")
+            is_away = False
         if window is None and time.monotonic() < beat + BEAT_SECONDS:
             time.sleep(POLL_SECONDS)
             continue

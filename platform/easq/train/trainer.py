@@ -27,6 +27,7 @@ from easq.history import History
 from easq.train.config import READ_CPUS, TrainConfig, WorkersSection
 from easq.train.drain import ask_to_drain, running
 from easq.train.failures import Failures
+from easq.train.hung_workers import HUNG_SECONDS, HungWorkers
 from easq.train.latest import Latest, read_latest
 from easq.train.methods import check_checkpointed
 from easq.train.run_folder import (
@@ -42,6 +43,11 @@ from easq.train.worker import train_on_stream
 
 COLLECTIVE_TIMEOUT_S = 120
 """After so long a worker that waits for another gives up, and the group is started again."""
+HEALTH = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": str(HUNG_SECONDS),
+}
+"""Unless the environment says otherwise."""
 
 
 def complete(config: TrainConfig) -> Latest | None:
@@ -166,7 +172,7 @@ class _Drainable(TorchTrainer):
         one frees what a controller held whose driver lives on, but ours ends with it."""
         unused = DatasetsCallback, PlacementGroupCleanerCallback
         callbacks = super()._create_default_callbacks()
-        return [each for each in callbacks if not isinstance(each, unused)]
+        return [HungWorkers(), *(each for each in callbacks if not isinstance(each, unused))]
 
 
 def drain_first(folder: Path, abort: Any, claimed: threading.Event) -> None:
@@ -202,7 +208,7 @@ def signals_kept() -> Iterator[None]:
 
 def _trainer(start: Start) -> _Drainable:
     config = start.config
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+    os.environ.update({name: os.environ.get(name, value) for name, value in HEALTH.items()})
     workers = config.workers
     trainer = _Drainable(
         train_on_stream,

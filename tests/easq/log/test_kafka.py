@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pyarrow as pa
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from pydantic import ValidationError
 
 from easq.log.connect import open_log
@@ -22,6 +22,7 @@ from easq.log.interface import (
     LogFullError,
     TrimmedError,
 )
+from easq.log.kafka_errors import told
 
 from .broker_proxy import BrokerProxy
 from .mock_kafka import MockKafka
@@ -123,6 +124,12 @@ def test_an_append_rides_out_a_short_outage(
         proxy.come_back()
         assert appending.result(SECONDS).tolist() == [1, 2]
     assert values(log) == [0, 1, 2]
+
+
+def test_a_broker_that_the_client_has_given_up_is_away() -> None:
+    """What a reader met in an outage, now and then."""
+    with pytest.raises(LogAwayError), told("asking"):
+        raise KafkaException(KafkaError(KafkaError._DESTROY_BROKER))
 
 
 def test_no_broker_at_all_is_away() -> None:
