@@ -13,7 +13,7 @@ from ray.train.v2._internal.exceptions import WorkerHealthCheckTimeoutError
 from ray.train.v2._internal.execution.callback import WorkerGroupCallback
 from ray.train.v2._internal.execution.worker_group import Worker, WorkerGroup
 
-HUNG_SECONDS = 5.0
+HUNG_SECONDS = 10.0
 
 
 class HungWorkers(WorkerGroupCallback):
