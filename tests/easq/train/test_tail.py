@@ -58,6 +58,7 @@ def checkpoint(run_folder: Path, position: Position) -> None:
     path = run_folder / f"window-{position.next_window:06d}"
     path.mkdir(parents=True)
     (path / "state.json").write_text(position.model_dump_json())
+    write_manifest(path, ["state.json"])
 
 
 def windows(stretch: Stretch, rank: int = 0, world: int = 1) -> list[WindowShare]:
