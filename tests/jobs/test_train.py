@@ -7,6 +7,7 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
+from easq.manifest import write_manifest
 from easq.train.budget import BudgetState
 from easq.train.config import load_config
 from easq.train.lines import Lines

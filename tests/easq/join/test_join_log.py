@@ -13,6 +13,7 @@ from easq.join_log import JoinedPartition, first_at
 from easq.join_loop import keep_trimmed, tick
 from easq.log.interface import EVENTS, REJECTED, SAMPLES, LogError
 from easq.log.sqlite import SqliteLog
+from easq.manifest import write_manifest
 from easq.sealed import SealedReader
 from easq.train.position import Position
 from jobs.join import needed

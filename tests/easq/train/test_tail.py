@@ -11,6 +11,7 @@ from easq.history import History
 from easq.join_rows import Place, Seal, empty_window
 from easq.log.interface import Log, LogAwayError
 from easq.log.sqlite import SqliteLog
+from easq.manifest import write_manifest
 from easq.sealed import SealedReader
 from easq.stream import PassSource
 from easq.train.checkpoint import weights_of
