@@ -58,14 +58,11 @@ class Run(NamedTuple):
         history = History.open(self.config.data.history).description
         work = Work(claim(self.config, history), torch.device("cpu"), lambda _: None)
         assert self.config.stream is not None
-        arriving = (unpack(row) for row in read_pass(stretch_of(*self._of), 0, 1))
+        stretch = stretch_of(self.config, self.config.stream)
+        arriving = (unpack(row) for row in read_pass(stretch, 0, 1))
         work.learn_pass(takewhile(lambda share: share is not None, arriving))
         work.checkpoint()
         return work
-
-    @property
-    def _of(self):
-        return self.config, self.config.stream
 
     def checkpoint(self, window: int, *kind: str) -> Path:
         return checkpoint_path(self.folder, window, *kind)
