@@ -310,7 +310,7 @@ def test_a_run_killed_between_any_two_steps_of_a_checkpoint_goes_on(make_history
     command = [sys.executable, str(DYING), str(history.root), str(tmp_path)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
     found = json.loads(done.stdout)
-    assert len(found) > 60
+    assert len(found) > 50
     assert found == sorted(found), "once it is complete, it stays"
     assert set(found) == {2, 3}
     assert kept_windows(tmp_path / "run", DAMAGED) == []
