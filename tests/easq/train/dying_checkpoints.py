@@ -55,6 +55,7 @@ def die_at(line: int) -> None:
 
 def main(history: str, storage: str) -> None:
     torch.set_num_threads(1)
+    os.fsync = lambda fd: None  # only a power cut needs it, and it takes most of the time
     data = History.open(history)
     tree = {
         "run": {"name": "run", "storage": storage},
