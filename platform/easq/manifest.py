@@ -43,7 +43,7 @@ def read_manifest(directory: Path) -> dict[str, str]:
     """
     path = directory / MANIFEST
     if not path.is_file():
-        raise DamagedError(f"{directory} has no {MANIFEST}: it was written by halves")
+        raise DamagedError(f"{directory} has no {MANIFEST}: it is half-written")
     try:
         return DIGESTS.validate_json(path.read_bytes())
     except ValidationError as error:
