@@ -10,9 +10,7 @@ Nothing is unpickled.
 
 import copy
 import hashlib
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +22,7 @@ from torch import Tensor
 
 from easq.encoding import encode
 from easq.features import WIDTHS, Columns, FeatureSpec
-from easq.history import sha256_of
+from easq.manifest import MANIFEST, check_files, write_manifest
 from easq.model.build import Ranker, build_ranker
 from easq.model.config import ModelConfig
 from easq.model.embedding import EmbeddingTables
@@ -94,8 +92,7 @@ def save_version(
     golden = golden.select(sample_schema(file.features).names)
     scores = _assemble(file, served).score(flatten(golden).columns)
     _write_golden(directory / "golden.arrow", golden, scores)
-    manifest = {name: sha256_of(directory / name) for name in FILES}
-    (directory / "manifest.json").write_text(json.dumps(manifest, indent=2))
+    write_manifest(directory, FILES)
 
 
 def load_ranker(directory: Path) -> ServedRanker:
@@ -162,14 +159,8 @@ def _check_numbers(
 
 
 def check_manifest(directory: Path) -> None:
-    """Refuse a version of which a file is missing or differs from its digest (ValueError)."""
-    path = directory / "manifest.json"
-    if not path.is_file():
-        raise ValueError(f"{directory} has no manifest.json: it is no version, or half-written")
-    manifest: dict[str, Any] = json.loads(path.read_text())
-    for name in FILES:
-        if not (directory / name).is_file() or sha256_of(directory / name) != manifest.get(name):
-            raise ValueError(f"{directory / name} is missing or damaged (sha256 differs)")
+    """Refuse a version of which a file is missing or differs from its digest (DamagedError)."""
+    check_files(directory, FILES)
 
 
 def _write_golden(path: Path, golden: pa.Table, scores: np.ndarray) -> None:
@@ -195,4 +186,4 @@ def flatten_lengths(table: pa.Table) -> np.ndarray:
 
 def digest_of(directory: Path) -> str:
     """One short digest of a version: of its manifest."""
-    return hashlib.sha256((directory / "manifest.json").read_bytes()).hexdigest()[:16]
+    return hashlib.sha256((directory / MANIFEST).read_bytes()).hexdigest()[:16]

@@ -7,8 +7,9 @@ from safetensors.torch import load_file
 
 from easq.artefact import VersionFile, load_ranker, save_version
 from easq.history import History
+from easq.manifest import check_files
 from easq.train.config import TrainConfig
-from easq.train.position import read_position
+from easq.train.position import UNSIGNED, WEIGHTS, check_schema, read_position
 
 GOLDEN_REQUESTS = 8
 
@@ -22,17 +23,15 @@ def version_from_checkpoint(
     checkpoint makes the same bytes, hence the same digest.
 
     Raises:
-        ValueError: the checkpoint has other features than the history, or its scores are not
-            finite.
+        ValueError: the checkpoint is damaged, has other features than the history, or its scores
+            are not finite.
         FileNotFoundError: the checkpoint is gone; a newer one has taken its place.
     """
     position = read_position(checkpoint)
     features = history.description.features
-    if position.schema_hash != features.schema_hash:
-        raise ValueError(
-            f"{checkpoint} was learnt with features {position.schema_hash}; the history "
-            f"{history.root} has {features.schema_hash}"
-        )
+    check_schema(checkpoint, position, features.schema_hash)
+    if position.format != UNSIGNED:
+        check_files(checkpoint, [WEIGHTS])
     windows = history.windows(None if config.data.window == "day" else config.data.window)
     newest = windows[min(max(position.next_window, 1), len(windows)) - 1]
     golden = history.read(newest).slice(0, GOLDEN_REQUESTS)
@@ -42,7 +41,7 @@ def version_from_checkpoint(
     file = VersionFile(
         features=features, model=config.model, position=position, run=config.run.name
     )
-    save_version(building, load_file(checkpoint / "weights.safetensors"), file, golden)
+    save_version(building, load_file(checkpoint / WEIGHTS), file, golden)
     load_ranker(building)
     shutil.rmtree(out, ignore_errors=True)
     return building.rename(out)

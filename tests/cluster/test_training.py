@@ -29,10 +29,14 @@ from safetensors.torch import load_file
 from easq.history import History
 from easq.log.interface import SAMPLES
 from easq.log.sqlite import SqliteLog
+from easq.train.checkpoints import Checkpoints
 from easq.train.config import TrainConfig, parse_config
 from easq.train.latest import read_latest
+from easq.train.learner import Learner
 from easq.train.position import newest_checkpoint, read_position
-from easq.train.run_folder import WINDOWS, run_folder
+from easq.train.resume import NoCheckpointError
+from easq.train.run_folder import WINDOWS, claim, run_folder
+from easq.train.share import share_of
 from easq.train.trainer import fit
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
@@ -188,6 +192,49 @@ def test_a_cluster_that_is_too_small_is_refused_with_a_sentence(history, cluster
     config = parse_config(settings(history, tmp_path, workers=4), "test")
     with pytest.raises(ValueError, match=r"need 5 CPUs; the cluster has 4 CPUs .* --num-cpus 5"):
         fit(config)
+
+
+def begun(config: TrainConfig, history: History, *checkpoints: int) -> Path:
+    """A run that has learnt so many windows; its newest checkpoint is damaged."""
+    own, windows = claim(config, history.description), history.windows(WINDOW)
+    learner = Learner(config, history.description.features, torch.device("cpu"))
+    writer = Checkpoints(run_folder(config), own, lambda at: None)
+    for window in windows[: checkpoints[-1]]:
+        share = share_of(history.read(window), window, len(windows), 0, 1)
+        learner.learn(share, learner.score(share).loss)
+        if learner.next_window in checkpoints:
+            writer.begin(learner.contents())
+    writer.settle()
+    newest = newest_checkpoint(run_folder(config))
+    assert newest is not None
+    weights = bytearray((newest / "weights.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (newest / "weights.safetensors").write_bytes(weights)
+    return newest
+
+
+@pytest.mark.soak  # tests/easq/train/test_resume.py damages checkpoints without a cluster
+def test_a_damaged_checkpoint_costs_windows_and_changes_no_weight(history, cluster, tmp_path):
+    config = parse_config(settings(history, tmp_path / "runs", workers=1), "test")
+    damaged = begun(config, history, 4, 8)
+    fit(config)
+    assert windows_of(config) == list(range(4, NUM_WINDOWS))
+    assert_same(learnt(config), learnt_without_ray(history, tmp_path / "alone", workers=1))
+    assert damaged.is_dir()
+    assert damaged.with_name(f"damaged-{damaged.name}").is_dir()
+
+
+@pytest.mark.soak
+def test_without_a_sound_checkpoint_a_run_ends_though_any_number_of_failures_is_allowed(
+    history, cluster, tmp_path
+):
+    tables = settings(history, tmp_path, workers=2)
+    config = parse_config(tables | {"workers": {"num": 2, "max_failures": -1}}, "test")
+    begun(config, history, 4)
+    with pytest.raises(NoCheckpointError, match=r"damaged-window-000004.* or choose a new run"):
+        fit(config)
+    assert not (run_folder(config) / "failures.jsonl").exists()
+    assert windows_of(config) == []
 
 
 def train_command(config: Path) -> list[str]:

@@ -7,6 +7,7 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
+from easq.manifest import write_manifest
 from easq.train.budget import BudgetState
 from easq.train.config import load_config
 from easq.train.lines import Lines
@@ -70,11 +71,13 @@ def test_a_run_that_loses_its_budget_says_where_gamma_goes(config, tmp_path):
     checkpoint.mkdir(parents=True)
     learnt = Position(schema_hash="", budget=BudgetState(gamma=0.4321))
     (checkpoint / "state.json").write_text(learnt.model_dump_json())
+    write_manifest(checkpoint, ["state.json"])
     said = dropped_budget(without)
     assert said is not None
     assert "gamma goes from 0.432, where the budget had it, to loss.offset = 0.25" in said
     assert dropped_budget(with_budget) is None
     (checkpoint / "state.json").write_text(Position(schema_hash="").model_dump_json())
+    write_manifest(checkpoint, ["state.json"])
     assert dropped_budget(without) is None
 
 

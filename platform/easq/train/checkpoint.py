@@ -1,8 +1,8 @@
 """A checkpoint: weights, optimisers, answer memory and stream position in one directory.
 
-weights.safetensors, optimisers.safetensors, memory.arrow (if anybody answered), state.json.
-Nothing is pickled. The position lies beside the weights that have learnt up to it, so a
-restart neither loses nor repeats a window.
+weights.safetensors, optimisers.safetensors, memory.arrow (if anybody answered), state.json, and
+manifest.json with the sha256 of each. Nothing is pickled. The position lies beside the weights
+that have learnt up to it, so a restart neither loses nor repeats a window.
 """
 
 from pathlib import Path
@@ -14,10 +14,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from easq.answer_memory import AnswerMemory
-from easq.train.position import FORMAT, Position
+from easq.manifest import write_manifest
+from easq.train.position import (
+    MEMORY,
+    OPTIMISERS,
+    STATE,
+    WEIGHTS,
+    ForeignCheckpointError,
+    Position,
+    check_schema,
+    read_position,
+)
 from easq.train.step import State
-
-OPTIMISERS = "optimisers.safetensors"
 
 
 class Contents(NamedTuple):
@@ -59,34 +67,39 @@ def _copied(tensors: dict[str, Tensor], buffers: dict[str, Tensor]) -> dict[str,
 
 
 def write_checkpoint(directory: Path, contents: Contents) -> None:
-    """Write it into an empty directory; state.json comes last."""
-    save_file(_contiguous(contents.weights), directory / "weights.safetensors")
+    """Write it into an empty directory; the manifest comes last."""
+    names = [WEIGHTS, OPTIMISERS, STATE]
+    save_file(_contiguous(contents.weights), directory / WEIGHTS)
     save_file(_contiguous(contents.optimisers), directory / OPTIMISERS)
     if (table := contents.memory.to_table()) is not None:
-        with pa.OSFile(str(directory / "memory.arrow"), "wb") as sink:
+        names.append(MEMORY)
+        with pa.OSFile(str(directory / MEMORY), "wb") as sink:
             with pa.ipc.new_file(sink, table.schema) as writer:
                 writer.write_table(table)
-    (directory / "state.json").write_text(contents.position.model_dump_json(indent=2))
+    (directory / STATE).write_text(contents.position.model_dump_json(indent=2))
+    write_manifest(directory, names)
 
 
 def load_checkpoint(
     directory: Path, state: State, memory: AnswerMemory, seen: dict[int, Tensor], schema_hash: str
 ) -> Position:
-    """Fill state, memory and seen ids from a directory; refuses another schema or format."""
-    position = Position.model_validate_json((directory / "state.json").read_text())
-    if position.format != FORMAT or position.schema_hash != schema_hash:
-        raise ValueError(
-            f"{directory} was written with features {position.schema_hash} (format "
-            f"{position.format}); this run has {schema_hash} (format {FORMAT}). "
-            "Choose a new run.name."
-        )
-    _copy_into(weights_of(state), load_file(directory / "weights.safetensors"))
-    optimisers = load_file(directory / OPTIMISERS)
+    """Fill state, memory and seen ids from a directory whose files were checked, or none of them.
+
+    Raises:
+        ForeignCheckpointError: it is of other features, another model or a later format.
+    """
+    position = read_position(directory)
+    check_schema(directory, position, schema_hash)
+    weights, optimisers = load_file(directory / WEIGHTS), load_file(directory / OPTIMISERS)
+    rows = _moments_of_rows(state) | {f"seen.{width}": ids for width, ids in seen.items()}
+    _check_fit(directory, weights_of(state), weights)
+    _check_fit(directory, rows, {n: t for n, t in optimisers.items() if n in rows})
+    found = weights | optimisers
+    for name, target in (weights_of(state) | rows).items():
+        target.copy_(found[name])
     _load_optimisers(state, optimisers)
-    for width, rows in seen.items():
-        rows.copy_(optimisers[f"seen.{width}"])
-    if (directory / "memory.arrow").exists():
-        with pa.OSFile(str(directory / "memory.arrow")) as source:
+    if (directory / MEMORY).exists():
+        with pa.OSFile(str(directory / MEMORY)) as source:
             memory.load(pa.ipc.open_file(source).read_all())
     return position
 
@@ -103,21 +116,20 @@ def _adams(state: State) -> dict[str, torch.optim.Adam]:
 
 
 def _optimisers_of(state: State) -> dict[str, Tensor]:
-    tensors = {"rows.steps": torch.tensor(state.rows.steps)}
-    for kind in ("mean", "square"):
-        for width, moment in getattr(state.rows, kind).items():
-            tensors[f"rows.{kind}.{width}"] = moment
+    tensors = {"rows.steps": torch.tensor(state.rows.steps)} | _moments_of_rows(state)
     for name, adam in _adams(state).items():
         for index, moments in adam.state_dict()["state"].items():
             tensors |= {f"{name}.{index}.{key}": value for key, value in moments.items()}
     return tensors
 
 
+def _moments_of_rows(state: State) -> dict[str, Tensor]:
+    kinds = {"mean": state.rows.mean, "square": state.rows.square}
+    return {f"rows.{kind}.{w}": t for kind, moments in kinds.items() for w, t in moments.items()}
+
+
 def _load_optimisers(state: State, tensors: dict[str, Tensor]) -> None:
     state.rows.steps = int(tensors["rows.steps"])
-    for kind in ("mean", "square"):
-        for width, moment in getattr(state.rows, kind).items():
-            moment.copy_(tensors[f"rows.{kind}.{width}"])
     for name, adam in _adams(state).items():
         tree: dict[str, Any] = adam.state_dict()
         moments: dict[int, dict[str, Tensor]] = {}
@@ -128,15 +140,15 @@ def _load_optimisers(state: State, tensors: dict[str, Tensor]) -> None:
         adam.load_state_dict(tree | {"state": moments})
 
 
-def _copy_into(targets: dict[str, Tensor], values: dict[str, Tensor]) -> None:
-    if targets.keys() != values.keys():
-        different = sorted(targets.keys() ^ values.keys())
-        raise ValueError(
-            f"the checkpoint belongs to another model: {different[:5]} are in one only. "
-            "Choose a new run.name."
+def _check_fit(directory: Path, targets: dict[str, Tensor], values: dict[str, Tensor]) -> None:
+    """Names and shapes are the same."""
+    ours, found = ({n: tuple(t.shape) for n, t in each.items()} for each in (targets, values))
+    if different := sorted(n for n in ours | found if ours.get(n) != found.get(n)):
+        name = different[0]
+        raise ForeignCheckpointError(
+            f"{directory} belongs to another model: {len(different)} tensors differ, {name} has "
+            f"shape {found.get(name)} and this run's {ours.get(name)}. Choose a new run.name."
         )
-    for name, target in targets.items():
-        target.copy_(values[name])
 
 
 def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from easq.train.latest import Latest, write_latest
 from easq.train.position import Position
 from easq.train.run_folder import Claim, check_claim
 
-CHECKPOINT = "window-"
+CHECKPOINT, DAMAGED = "window-", "damaged-window-"
 
 
 class _Begun(NamedTuple):
@@ -81,21 +81,24 @@ class Checkpoints:
         afterwards()
 
 
-def checkpoint_path(folder: Path, window: int) -> Path:
-    return folder / f"{CHECKPOINT}{window:06d}"
+def checkpoint_path(folder: Path, window: int, kind: str = CHECKPOINT) -> Path:
+    return folder / f"{kind}{window:06d}"
 
 
 def latest_of(position: Position, checkpoint: Path) -> Latest:
     return Latest(checkpoint=checkpoint.name, window=position.next_window, step=position.step)
 
 
-def kept_windows(folder: Path) -> list[int]:
-    """`next_window` of each checkpoint, oldest first."""
-    found = (path.name.removeprefix(CHECKPOINT) for path in folder.glob(f"{CHECKPOINT}*"))
+def kept_windows(folder: Path, kind: str = CHECKPOINT) -> list[int]:
+    """`next_window` of each checkpoint, oldest first; DAMAGED: of those that were put aside."""
+    found = (path.name.removeprefix(kind) for path in folder.glob(f"{kind}*"))
     return sorted(int(number) for number in found if number.isdigit())
 
 
 def forget_old(folder: Path, keep: int) -> None:
-    """Drop all but the newest checkpoints."""
-    for window in kept_windows(folder)[:-keep]:
-        shutil.rmtree(checkpoint_path(folder, window), ignore_errors=True)
+    """Drop all but the newest checkpoints, and those put aside that are older than these."""
+    oldest = kept_windows(folder)[-keep:][0]
+    for kind in (CHECKPOINT, DAMAGED):
+        for window in kept_windows(folder, kind):
+            if window < oldest:
+                shutil.rmtree(checkpoint_path(folder, window, kind), ignore_errors=True)

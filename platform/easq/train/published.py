@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from easq.model.build import Ranker
-from easq.train.checkpoint import OPTIMISERS, Contents
+from easq.train.checkpoint import Contents
 from easq.train.learner import Learner
+from easq.train.position import OPTIMISERS
 
 LEARNING = "learning."
 """In a checkpoint, before the names of the dense weights that training goes on with."""

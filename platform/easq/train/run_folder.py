@@ -17,6 +17,7 @@ ray-train/          what Ray Train writes for itself
 scores/             what candidates scored before their window was learnt from, if asked for
 versions/           versions that wait for the registry
 window-000012/      a checkpoint that has learnt all windows before the 12th
+damaged-window-…/   one that was not as it had been written, put aside
 """
 
 import json

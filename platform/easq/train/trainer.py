@@ -30,6 +30,7 @@ from easq.train.failures import Failures
 from easq.train.hung_workers import HUNG_SECONDS, HungWorkers
 from easq.train.latest import Latest, read_latest
 from easq.train.methods import check_checkpointed
+from easq.train.resume import check_resumable
 from easq.train.run_folder import (
     RAY_TRAIN,
     Start,
@@ -86,7 +87,7 @@ def fit(
 
     Raises:
         ValueError: the run was begun otherwise, the samples are damaged or were trimmed before
-            it learnt them, or the cluster is too small for it.
+            it learnt them, no checkpoint of it is sound, or the cluster is too small for it.
         FileNotFoundError: there are no samples.
         ray.train.TrainingFailedError: the workers failed more than `workers.max_failures` times.
     """
@@ -94,6 +95,8 @@ def fit(
         return latest
     history = History.open(config.data.history)
     history.verify()
+    schema_hash = history.description.features.schema_hash
+    check_resumable(run_folder(config), schema_hash)
     check_cluster(config.workers)
     if config.stream is not None:
         check_kept(stretch_of(config, config.stream))
@@ -111,6 +114,7 @@ def fit(
         threading.Thread(target=_in_turn, args=(turn, claim_now), daemon=True).start()
     with running(run_folder(config)):
         trainer.fit()
+    check_resumable(run_folder(config), schema_hash)
     if (latest := read_latest(run_folder(config))) is None:
         raise ValueError(f"{config.data.history} holds no requests to learn from")
     return latest

@@ -6,6 +6,7 @@ All workers see the same windows and decide alike, so that every one joins every
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,9 @@ from easq.train.kept_scores import keep_scores
 from easq.train.latest import write_latest
 from easq.train.learner import Learner, WindowScores
 from easq.train.lines import thin
-from easq.train.position import Position, newest_checkpoint
+from easq.train.position import Position
 from easq.train.published import Published
+from easq.train.resume import UNTOLD, agreed, newest_sound
 from easq.train.run_folder import (
     SCORES,
     WINDOWS,
@@ -46,6 +48,10 @@ class Work:
 
     Args:
         report: is told of each checkpoint, on every worker.
+
+    Raises:
+        NoCheckpointError: the run has learnt before, and no checkpoint of it is sound. On all
+            workers.
     """
 
     def __init__(
@@ -53,12 +59,11 @@ class Work:
     ) -> None:
         self.own, self.config, self.folder = own, own.config, run_folder(own.config)
         check_claim(self.folder, own)
-        self.learner, self.published = _resumed(self.config, device)
+        self.learner, self.published, checkpoint = _resumed(own, device)
         self.attempts = Attempts(self.folder) if rank() == 0 else None
         self.announcer: Announcer | None = None
         self.checkpoints = Checkpoints(self.folder, own, report)
-        restored = newest_checkpoint(self.folder) is not None
-        self.saved = self.learner.next_window if restored else None
+        self.saved = self.learner.next_window if checkpoint is not None else None
 
     def learn_pass(self, arriving: Iterator[WindowShare | None]) -> bool:
         """Learn shares until they end, or the run is to be drained; returns which."""
@@ -145,19 +150,22 @@ def _in_turn(
             yield share, draining
 
 
-def _resumed(config: TrainConfig, device: torch.device) -> tuple[Learner, Published]:
+def _resumed(own: Claim, device: torch.device) -> tuple[Learner, Published, Path | None]:
+    """A learner that stands where the newest sound checkpoint does; that is checked beside."""
+    config, folder = own.config, run_folder(own.config)
     torch.set_num_threads(config.workers.threads)
-    spec = History.open(config.data.history).description.features
-    learner = Learner(config, spec, device)
-    published = Published(learner)
-    folder = run_folder(config)
-    if (checkpoint := newest_checkpoint(folder)) is not None:
+    with ThreadPoolExecutor(1) as beside:
+        found = beside.submit(newest_sound, folder, own) if rank() == 0 else None
+        learner = Learner(config, History.open(config.data.history).description.features, device)
+        published = Published(learner)
+        checkpoint = agreed(found.result() if found is not None else UNTOLD, folder, device)
+    if checkpoint is not None:
         published.restore(checkpoint, learner)
         if rank() == 0:
             write_latest(folder, latest_of(learner.position, checkpoint))
     if rank() == 0:
         forget_windows_from(folder, learner.next_window)
-    return learner, published
+    return learner, published, checkpoint
 
 
 def _place(learner: Learner, share: WindowShare, since: float, arrived: float) -> dict[str, Any]:

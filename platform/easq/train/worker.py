@@ -1,5 +1,6 @@
 """What Ray Train runs on each worker: a run's work, fed by this worker's dataset."""
 
+import logging
 import time
 from threading import Timer
 from typing import Any
@@ -15,9 +16,12 @@ from easq.train.ballot import ballot
 from easq.train.collective import rank, world_size
 from easq.train.config import TrainConfig
 from easq.train.position import Position
+from easq.train.resume import NoCheckpointError
 from easq.train.run_folder import Start, awaited_claim, run_folder
 from easq.train.tail import stretch_of
 from easq.train.work import Work
+
+log = logging.getLogger(__name__)
 
 SPARES_AFTER_SECONDS = 15.0
 """A group that has just started has more urgent work for its cores."""
@@ -25,7 +29,7 @@ SPARE_START_SECONDS = 10.0
 
 
 def train_on_stream(job: dict[str, Any]) -> None:
-    """Learn the windows of this worker's dataset, from the newest checkpoint on.
+    """Learn the windows of this worker's dataset, from the newest sound checkpoint on.
 
     `job` holds the run's `start`, which may wait for another's end; then the workers do. A run
     with a log begins pass after pass, until it is to be drained.
@@ -41,7 +45,11 @@ def train_on_stream(job: dict[str, Any]) -> None:
     own = awaited_claim(start)
     if ballot(own is None, False, device).drain or own is None:
         return
-    work = Work(own, device, _report)
+    try:
+        work = Work(own, device, _report)
+    except NoCheckpointError as error:  # no further try would help; the driver raises it
+        log.error("%s", error)
+        return
     windows = share_dataset(_source(config), config.workers.labels).iterator()
     endless = config.stream is not None
     while not work.learn_pass(shares(windows, ahead=0 if endless else 1)) and endless:

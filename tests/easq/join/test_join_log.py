@@ -13,6 +13,7 @@ from easq.join_log import JoinedPartition, first_at
 from easq.join_loop import keep_trimmed, tick
 from easq.log.interface import EVENTS, REJECTED, SAMPLES, LogError
 from easq.log.sqlite import SqliteLog
+from easq.manifest import write_manifest
 from easq.sealed import SealedReader
 from easq.train.position import Position
 from jobs.join import needed
@@ -153,6 +154,7 @@ def test_retention_keeps_what_a_run_has_yet_to_learn(log, spec, random_events, q
             position = Position(next_window=kept, offsets={0: kept}, schema_hash="s")
             (run / f"window-{kept:06d}").mkdir(parents=True)
             (run / f"window-{kept:06d}" / "state.json").write_text(position.model_dump_json())
+            write_manifest(run / f"window-{kept:06d}", ["state.json"])
     keep_trimmed([partition], lambda _: True, 0, partial(needed, runs))
     assert 0 < log.begin(SAMPLES, 0) <= learnt - 3
     keep_trimmed([partition], lambda _: True, 0, partial(needed, []))

@@ -11,6 +11,7 @@ from easq.history import History
 from easq.join_rows import Place, Seal, empty_window
 from easq.log.interface import Log, LogAwayError
 from easq.log.sqlite import SqliteLog
+from easq.manifest import write_manifest
 from easq.sealed import SealedReader
 from easq.stream import PassSource
 from easq.train.checkpoint import weights_of
@@ -58,6 +59,7 @@ def checkpoint(run_folder: Path, position: Position) -> None:
     path = run_folder / f"window-{position.next_window:06d}"
     path.mkdir(parents=True)
     (path / "state.json").write_text(position.model_dump_json())
+    write_manifest(path, ["state.json"])
 
 
 def windows(stretch: Stretch, rank: int = 0, world: int = 1) -> list[WindowShare]:
