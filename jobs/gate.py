@@ -17,11 +17,11 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from easq.log.connect import open_log
-from easq.log.interface import Log, LogError
+from easq.log.interface import MODELS, Log, LogError
 from easq.registry import ANCHOR, CHAMPION, Version, champion
 from easq.registry_aliases import numbered, point
 from easq.registry_client import MlflowAwayError, MlflowError
-from easq.rollout import announce, newest_rollout, rolled_back
+from easq.rollout import announce, newest_rollout, rolled_back, rollouts
 from easq.train.config import absolute_uri
 from jobs.gatekeeper import Gatekeeper, GatekeeperConfig
 
@@ -116,14 +116,22 @@ def _announce(topic: Log, live: Version | None, to: int, reason: str) -> None:
 
 
 def _served_before(topic: Log, live: Version | None) -> int:
-    """Raises ValueError: nobody has written down what was served before."""
-    newest = newest_rollout(topic)
-    if newest is None or newest.previous is None or not newest.follow_deltas:
+    """Of a lane that is stopped, what was there before the version that it is stopped at.
+
+    Raises:
+        ValueError: nobody has written down what was served before.
+    """
+    told = sorted(rollouts(topic, topic.begin(MODELS, 0), topic.end(MODELS, 0)), reverse=True)
+    newest = [one.rollout for one in told]
+    if newest and not newest[0].follow_deltas:
+        at = newest[0].version
+        newest = [one for one in newest if one.follow_deltas and one.version == at]
+    if not newest or newest[0].previous is None:
         served = live.version if live else "none"
         raise ValueError(
             f"what was served before version {served} is not known: name it with --to VERSION"
         )
-    return newest.previous
+    return newest[0].previous
 
 
 if __name__ == "__main__":

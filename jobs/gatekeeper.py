@@ -22,6 +22,7 @@ from easq.rollout import (
     RolloutTail,
     first_stage,
     lane_stopped,
+    last_stage,
     next_stage,
     rolled_back,
 )
@@ -31,6 +32,8 @@ from jobs.judgement import Judgement
 log = logging.getLogger(__name__)
 
 VERDICT, REASON, AFTER = "easq.gate.verdict", "easq.gate.reason", "easq.gate.after"
+AGAINST = "easq.gate.against"
+"""The champion's number; a verdict against another one says nothing."""
 ROLLED_OUT = "easq.gate.rollout"
 """Tag of a version that the gate has done with: `done`, `blocked`, or why it was taken back."""
 
@@ -83,12 +86,13 @@ class Gatekeeper:
         tags = tags_of(self.uri, candidate)
         if ROLLED_OUT in tags:
             return
-        if tags.get(VERDICT) == "blocked":
-            self._block(candidate, champion, tags.get(REASON, ""))
-        elif candidate == champion:
-            self._complete(candidate)
-        elif VERDICT in tags:
-            self._roll_out(candidate, champion, tags.get(REASON, ""))
+        newest, verdict = self.tail.newest, tags.get(VERDICT)
+        if candidate == champion:
+            self._complete(candidate, moved_here=verdict is not None)
+        elif verdict not in (None, "blocked") and newest and _takes_back(newest, candidate):
+            self._end(candidate, newest.reason)
+        elif verdict is not None and tags.get(AGAINST, _number(champion)) == _number(champion):
+            self._follow(verdict, candidate, champion, tags.get(REASON, ""))
         else:
             after = tags.get(AFTER) or json.dumps(ends(self.log))
             tag(self.uri, candidate, {AFTER: after})
@@ -96,14 +100,19 @@ class Gatekeeper:
             self.judgement = Judgement(self.log, self.uri, self.cache, self.config.gate)
             self.judgement.begin(candidate, learnt)
 
-    def _complete(self, champion: Version) -> None:
-        """Tell all replicas of a champion whose last announcement a crash has swallowed."""
+    def _complete(self, champion: Version, moved_here: bool) -> None:
+        """Tell all replicas of a champion whose last announcement a crash has swallowed.
+
+        Args:
+            moved_here: the gate has made it champion; a hand that did so is not undone.
+        """
         stage = self.tail.newest
-        if stage and not stage.follow_deltas and stage.version != champion.version:
+        is_overtaken = stage and not stage.follow_deltas and stage.version != champion.version
+        if moved_here and is_overtaken:
             self._give_way(champion, stage)  # then as any other candidate
             return
         if stage and stage.version == champion.version and stage.ranks_below is not None:
-            told = self._announce(stage.model_copy(update={"ranks_below": None}))
+            told = self._announce(last_stage(stage))
         else:
             told = True
         if told:
@@ -111,17 +120,24 @@ class Gatekeeper:
 
     def _judge(self, judgement: Judgement) -> None:
         champion = aliased(self.uri, self.model_name, CHAMPION)
-        candidate = judgement.candidate
+        candidate, served = judgement.candidate, self.tail.newest
         if (verdict := judgement.look(champion, self._anchor(champion))) is None:
             return
+        if self.tail.look() != served:
+            return  # a rollback came while it was judged, against what is not served any more
         self.judgement = None
         tell = log.info if verdict.promotes else log.warning
         tell("version %d: %s: %s", candidate.version, verdict.outcome, verdict.reason)
-        tag(self.uri, candidate, verdict_tags(verdict))
-        if verdict.promotes:
-            self._roll_out(candidate, champion, verdict.reason)
+        tag(self.uri, candidate, verdict_tags(verdict) | {AGAINST: _number(champion)})
+        self._follow(verdict.outcome, candidate, champion, verdict.reason)
+
+    def _follow(
+        self, outcome: str, candidate: Version, champion: Version | None, reason: str
+    ) -> None:
+        if outcome == "blocked":
+            self._block(candidate, champion, reason)
         else:
-            self._block(candidate, champion, verdict.reason)
+            self._roll_out(candidate, champion, reason)
 
     def _block(self, candidate: Version, champion: Version | None, reason: str) -> None:
         """Stop the lane, on which the same training's deltas came to the replicas unjudged.
@@ -145,9 +161,6 @@ class Gatekeeper:
 
     def _roll_out(self, candidate: Version, champion: Version | None, reason: str) -> None:
         newest, previous = self.tail.newest, champion and champion.version
-        if newest and _takes_back(newest, candidate):
-            self._end(candidate, newest.reason)
-            return
         if newest and newest.version == candidate.version:
             stage = newest
         else:
@@ -177,8 +190,8 @@ class Gatekeeper:
 
     def _bake(self, baking: Baking) -> None:
         if (newest := self.tail.newest) != baking.stage:
-            self._give_way(baking.version, newest)
             self._end(baking.version, f"overtaken: {newest.reason if newest else 'by hand'}")
+            self._give_way(baking.version, newest)
             return
         seen = baking.watch.look(time.monotonic() - baking.since)
         following = next_stage(self.config.rollout, baking.stage, seen)
@@ -201,6 +214,10 @@ class Gatekeeper:
     def _end(self, version: Version, how: str) -> None:
         self.baking = None
         tag(self.uri, version, {ROLLED_OUT: how})
+
+
+def _number(champion: Version | None) -> str:
+    return str(champion.version) if champion is not None else "none"
 
 
 def _takes_back(newest: Rollout, version: Version) -> bool:

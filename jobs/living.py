@@ -16,7 +16,7 @@ from easq.ledger import AcceptedLine, Ledger, Verdict, read_ledger, read_progres
 from easq.log.connect import open_log
 from easq.log.interface import MODELS, SAMPLES
 from jobs.loop import Loop
-from jobs.replica_report import replica_report, stopped_lane
+from jobs.replica_report import stopped_somewhere
 from jobs.viewer_sessions import ViewingPlan
 from jobs.viewer_statistics import ViewingStatistics
 from jobs.viewers import run_viewers
@@ -69,8 +69,8 @@ def live(
             while not crowd.wait(LOOK_SECONDS):
                 for sentence in loop.look():
                     console.print(sentence)
-                show(crowd.statistics(), stopped_lane(replica_report(loop.url)))
-            show(crowd.statistics(), stopped_lane(replica_report(loop.url)))
+                show(crowd.statistics(), stopped_somewhere(loop.url))
+            show(crowd.statistics(), stopped_somewhere(loop.url))
     return crowd.statistics(), path
 
 
@@ -144,7 +144,7 @@ def living_report(loop: Loop, statistics: ViewingStatistics, ledger: Path, fate:
     table.add_row(
         "lost, twice, undecided", f"{len(fate.lost)}, {len(fate.twice)}, {len(fate.open)}"
     )
-    if (stopped := stopped_lane(replica_report(loop.url))) is not None:
+    if (stopped := stopped_somewhere(loop.url)) is not None:
         table.add_row("fast lane", stopped)
     if len(fresh):
         p50, p95 = np.quantile(fresh, (0.5, 0.95))

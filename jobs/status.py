@@ -76,17 +76,18 @@ def _line(run: str, models: str) -> dict[str, Any]:
     return {
         "training": _training(Path(run)),
         "announced": _ends(log, MODELS),
-        "lane_stopped": _lane(log),
+        "lane": _lane(log),
         "gate": decisions(log),
     }
 
 
-def _lane(log: Log) -> str | None:
-    """Why the gate or a rollback has stopped the fast lane; None: deltas are served."""
+def _lane(log: Log) -> str:
+    """Whether deltas are served, or why the gate or a rollback has stopped them."""
     try:
-        return lane_stopped(newest_rollout(log))
-    except LogError:
-        return None
+        stopped = lane_stopped(newest_rollout(log))
+    except LogError as error:
+        return f"not known: {error}"
+    return "deltas are served" if stopped is None else f"stopped: {stopped}"
 
 
 def verdicts(mlflow: str, model_name: str) -> list[dict[str, Any]]:

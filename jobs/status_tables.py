@@ -75,8 +75,7 @@ def _learning(line: dict[str, Any]) -> Iterator[tuple[str, str]]:
         learnt = f"{checkpoint['next_window']} windows, {checkpoint['requests']:,} requests"
         yield "checkpoint", f"{learnt}, samples up to {checkpoint['offsets']}"
     yield "announcements", str(line["announced"])
-    stopped = line["lane_stopped"]
-    yield "fast lane", "deltas are served" if stopped is None else f"stopped: {stopped}"
+    yield "fast lane", line["lane"]
 
 
 def _ago(training: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from rich.console import Console
 from easq.history import History
 from easq.ledger import Ledger
 from easq.simulate.live import Audience, config_of, day_shift_ms
-from jobs.replica_report import replica_report, stopped_lane
+from jobs.replica_report import replica_report, stopped_somewhere
 from jobs.viewer_sessions import Viewers, ViewingPlan
 from jobs.viewer_statistics import ViewingStatistics
 
@@ -86,9 +86,9 @@ def _follow(console: Console, crowd: Viewers, url: str) -> None:
 
 def print_lane(console: Console, url: str, told: str | None) -> str | None:
     """Say it when the lane is stopped and when it goes on; returns why it is stopped."""
-    if (report := replica_report(url)) is None:
+    if replica_report(url) is None:
         return told
-    if (stopped := stopped_lane(report)) != told:
+    if (stopped := stopped_somewhere(url)) != told:
         console.print(stopped or "deltas are served again")
     return stopped
 

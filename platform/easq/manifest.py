@@ -1,5 +1,6 @@
 """manifest.json of a folder: the sha256 of each of its files. Versions and checkpoints have one."""
 
+import errno
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,8 +32,17 @@ def check_files(directory: Path, names: Iterable[str]) -> None:
     digests = read_manifest(directory)
     for name in names:
         path = directory / name
-        if not path.is_file() or sha256_of(path) != digests.get(name):
+        if not path.is_file() or _read_digest(path) != digests.get(name):
             raise DamagedError(f"{path} is missing or damaged (sha256 differs)")
+
+
+def _read_digest(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        raise DamagedError(f"{path} cannot be read from its disk: {error}") from error
 
 
 def read_manifest(directory: Path) -> dict[str, str]:

@@ -79,7 +79,12 @@ def next_stage(config: RolloutConfig, stage: Rollout, seen: Observations) -> Rol
     if seen.seconds < config.bake_seconds or seen.requests < config.bake_requests:
         return None
     wider = next((wave for wave in config.waves if wave > stage.ranks_below), None)
-    return stage.model_copy(update={"ranks_below": wider})
+    return last_stage(stage) if wider is None else stage.model_copy(update={"ranks_below": wider})
+
+
+def last_stage(stage: Rollout) -> Rollout:
+    """All replicas; nobody waits for a wave any more."""
+    return stage.model_copy(update={"ranks_below": None, "stopped": None})
 
 
 def rolled_back(version: int, to: int, reason: str) -> Rollout:

@@ -29,7 +29,15 @@ from easq.rollout import RolloutConfig, announce, lane_stopped, newest_rollout, 
 from easq.samples import SEALED
 from easq.train.position import Position
 from jobs.gate import gate, keep, read_config, rollback
-from jobs.gatekeeper import AFTER, REASON, ROLLED_OUT, VERDICT, Gatekeeper, GatekeeperConfig
+from jobs.gatekeeper import (
+    AFTER,
+    AGAINST,
+    REASON,
+    ROLLED_OUT,
+    VERDICT,
+    Gatekeeper,
+    GatekeeperConfig,
+)
 
 NAME = "easq-ranker"
 MODEL = ModelConfig(width=16, heads=2)
@@ -368,6 +376,54 @@ def test_a_rollback_by_hand_while_the_alias_moves_is_not_undone(place, first, mo
     assert (told.version, told.previous, told.follow_deltas) == (1, 2, False)
     assert champion(place.uri, NAME) == first
     assert "it smells" in tags_of(place.uri, second)[ROLLED_OUT]
+
+
+def test_a_verdict_against_what_was_taken_back_meanwhile_says_nothing(place, first, monkeypatch):
+    second, keeper = place.publish(a_little), place.keeper()
+    keeper.look()
+    place.seal(250, seed=3)
+    judged = keeper.judgement.look
+
+    def overtaken(*served: Version | None) -> Any:
+        rollback(place.log_uri, place.uri, NAME, to=1, reason="it smells")
+        monkeypatch.undo()
+        return judged(*served)
+
+    monkeypatch.setattr(keeper.judgement, "look", overtaken)
+    keeper.look()
+    assert VERDICT not in tags_of(place.uri, second)
+    assert newest_rollout(place.log).reason == "rollback: it smells"
+    place.seal(250, seed=4)
+    keeper.look()
+    assert tags_of(place.uri, second)[AGAINST] == "1"
+    assert newest_rollout(place.log).version == 2
+
+
+def test_a_verdict_against_another_champion_is_not_followed_after_a_restart(place, first):
+    second, _ = judged_and_on_the_canary(place)
+    tag(place.uri, second, {AGAINST: "7"})
+    keeper = place.keeper()
+    keeper.look()
+    assert keeper.judgement is not None
+
+
+def test_after_a_block_a_rollback_goes_to_what_was_before_the_champion(place, first):
+    second, keeper = judged_and_on_the_canary(place)
+    place.show(second, 3)
+    keeper.look()
+    assert champion(place.uri, NAME) == second
+    blocked(place)
+    rollback(place.log_uri, place.uri, NAME, to=None, reason="by hand")
+    assert champion(place.uri, NAME) == first
+    assert newest_rollout(place.log).version == 1
+
+
+def test_a_champion_that_a_hand_has_chosen_is_left_and_the_lane_stays_stopped(place, first):
+    blocked(place)
+    chosen = place.publish(a_little)
+    point(place.uri, chosen, CHAMPION)
+    place.keeper().look()
+    assert champion(place.uri, NAME) == chosen
 
 
 def test_a_gate_that_was_killed_while_a_rollback_came_in_between_gives_the_alias_back(place, first):

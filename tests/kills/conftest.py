@@ -30,7 +30,7 @@ from ..soak.two_nodes import kafka
 
 PATIENCE_SECONDS = 180.0
 LOOK_SECONDS = 0.1
-STEADY_SECONDS = 5.0
+STEADY_SECONDS, IDLE_CORES = 5.0, 0.05
 TICKS = os.sysconf("SC_CLK_TCK")
 SMOOTH_SECONDS = 3.0
 WORKER = b"ray::RayTrainWorker"
@@ -244,7 +244,7 @@ class Stage:
         used = {p: _used(p) - before[p] for p in watched}
         for busiest in sorted(workers, key=used.__getitem__)[self.loop.config.workers.num :]:
             del used[busiest]  # they train
-        return sum(used.values()) < 0.1 * STEADY_SECONDS * TICKS
+        return sum(used.values()) < IDLE_CORES * len(used) * STEADY_SECONDS * TICKS
 
     def left_over(self) -> list[tuple[Process, bytes]]:
         return [(p, _command(p.pid)) for p in self.known if p.is_alive()]

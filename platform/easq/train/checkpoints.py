@@ -19,6 +19,8 @@ from easq.train.position import Position
 from easq.train.run_folder import Claim, check_claim
 
 CHECKPOINT, DAMAGED = "window-", "damaged-window-"
+FEWEST = 2
+"""Checkpoints that are kept, whatever a configuration says."""
 
 
 class _Begun(NamedTuple):

@@ -107,8 +107,8 @@ class WorkersSection(Section):
 
 class CheckpointSection(Section):
     every_windows: int = Field(default=8, ge=1)
-    keep: int = Field(default=3, ge=2)
-    """So that there is one before where the newest is damaged."""
+    keep: int = Field(default=3, ge=1)
+    """Two at least are kept, so that there is one before where the newest is damaged."""
 
 
 class StreamSection(Section):

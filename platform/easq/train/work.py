@@ -18,7 +18,7 @@ from easq.history import History
 from easq.log.connect import open_log
 from easq.train.attempts import Attempts, give_up
 from easq.train.ballot import ballot
-from easq.train.checkpoints import Checkpoints, forget_old, kept_windows, latest_of
+from easq.train.checkpoints import FEWEST, Checkpoints, forget_old, kept_windows, latest_of
 from easq.train.collective import rank
 from easq.train.config import TrainConfig
 from easq.train.drain import drain_asked
@@ -131,7 +131,7 @@ class Work:
 
     def _trim(self) -> None:
         """Old checkpoints go; topic `models` keeps what leads on from those that are kept."""
-        forget_old(self.folder, self.config.checkpoint.keep)
+        forget_old(self.folder, max(self.config.checkpoint.keep, FEWEST))
         if self.announcer is not None:
             self.announcer.forget(kept_windows(self.folder)[0])
 

@@ -1,5 +1,6 @@
 """A damaged checkpoint is put aside; from the one before, a run learns as if it had not been."""
 
+import errno
 import json
 import random
 import shutil
@@ -33,7 +34,7 @@ from easq.train.position import (
     newest_checkpoint,
     read_position,
 )
-from easq.train.resume import NoCheckpointError
+from easq.train.resume import NoCheckpointError, is_sound
 from easq.train.run_folder import WINDOWS, claim, run_folder
 from easq.train.share import unpack
 from easq.train.tail import read_pass, stretch_of
@@ -123,6 +124,17 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "empty": lambda path: cut(path, 0),
     "not there": Path.unlink,
 }
+
+
+def test_what_the_disk_cannot_read_is_damaged(learnt, monkeypatch):
+    def fails(path: Path) -> str:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    checkpoint = run_in(learnt).checkpoint(NEWEST)
+    monkeypatch.setattr("easq.manifest.sha256_of", fails)
+    with pytest.raises(DamagedError, match="cannot be read from its disk"):
+        check_checkpoint(checkpoint)
+    assert not is_sound(checkpoint)
 
 
 @pytest.mark.parametrize("name", FILES)
