@@ -102,6 +102,7 @@ def check(found: dict[str, np.ndarray]) -> None:
     assert abs(found["shuffled"].mean()) < 0.2 * found["easq"].mean()  # nor by width alone
 
 
+@pytest.mark.soak  # test_answers_teach.py has the quick form
 def test_easq_beats_emer_on_true_satisfaction_and_shuffled_answers_do_not(tmp_path):
     check(gains(tmp_path, worlds=4, requests=6_000))
 

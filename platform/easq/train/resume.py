@@ -87,11 +87,6 @@ def _no_checkpoint(folder: Path) -> NoCheckpointError:
     )
 
 
-def is_sound(checkpoint: Path) -> bool:
-    """Whether all its files are there and as they were written."""
-    return not _problem(checkpoint)
-
-
 def _problem(checkpoint: Path) -> str:
     try:
         check_checkpoint(checkpoint)
