@@ -21,7 +21,7 @@ ANSWER_COLOURS = {"satisfied": "#3d7f4f", "uncertain": "0.6", "dissatisfied": "#
 
 DRAWN_PERCENT = 7.0
 """Dearer points are in the tables only: nobody would pay for them."""
-COLOURS = [f"C{n}" for n in range(10) if n != 7]
+COLOURS = [f"C{n}" for n in range(10) if n != 7] + ["navy", "goldenrod"]
 GREYS = ("black", "0.35", "0.65")
 """Of EMER and of ceilings."""
 

@@ -37,7 +37,7 @@ TAUGHT = 10 * AVERAGE_STEPS * BATCH
 """Requests that a version learns after the champion, good or bad: averages are a tenth of that."""
 MORE, EXAMINED = 4 * TAUGHT, 5_000
 """Requests that versions draw theirs from (two share a quarter of theirs), and of an exam."""
-EXAMS = 6
+EXAMS = 8
 YOUNG, SETTLED = 10_000, 40_000
 """Requests that a champion has learnt. While alignment still finds its place, a young one's
 successors win satisfaction for behaviour, and the gate is right to stop that."""
