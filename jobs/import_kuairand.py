@@ -13,7 +13,8 @@ from easq.datasets.kuairand import Imported, import_files
 from easq.datasets.kuairand_files import find_files
 from easq.datasets.kuairand_lists import Lists
 from easq.history import History
-from easq.history_write import check_replaceable, write_history
+from easq.history_folder import check_replaceable
+from easq.history_write import write_history
 
 
 def import_kuairand(

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from easq.history_write import check_replaceable
+from easq.history_folder import check_replaceable
 from easq.simulate.answers import Pace
 from easq.simulate.generate import WriteDays, in_turn, write_simulation
 from easq.simulate.simulation import SimulationConfig

@@ -5,7 +5,7 @@ DIR/samples/day=2022-04-25/part-0.parquet   one row a request, in time order
 DIR/rejected.parquet                     bad rows of an import, each with its reason (if any)
 DIR/truth/day=2022-04-25/part-0.parquet  what only a simulator knows (if any)
 
-easq.history_write writes them.
+easq.history_write writes them, easq.history_folder puts them in place.
 """
 
 import hashlib

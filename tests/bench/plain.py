@@ -18,7 +18,8 @@ from torch import Tensor
 from easq.encoding import Inputs, encode
 from easq.history import History
 from easq.samples import flatten
-from easq.train.batch import Batch, Collator
+from easq.train.batch import Batch
+from easq.train.collate import Collator
 from easq.train.config import TrainConfig, parse_config
 from easq.train.learner import Learner
 from easq.train.share import WindowShare, share_of

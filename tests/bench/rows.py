@@ -13,7 +13,8 @@ from reference import features, samples
 
 from easq.answer_memory import AnswerMemory
 from easq.history import Window
-from easq.train.batch import Batch, Collator
+from easq.train.batch import Batch
+from easq.train.collate import Collator
 from easq.train.config import TrainConfig
 from easq.train.share import share_of
 from easq.train.step import State, initial_state, train_step

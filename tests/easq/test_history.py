@@ -5,7 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from easq.history import History, Source
-from easq.history_write import building, write_history
+from easq.history_folder import building
+from easq.history_write import write_history
 
 
 def test_windows_cover_every_row_once_and_never_cross_a_day(make_history):

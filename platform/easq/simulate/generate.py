@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from easq.history import History, Source
-from easq.history_write import DayTables, WrittenDay, building, complete, describe, write_days
+from easq.history_folder import building, complete
+from easq.history_write import DayTables, WrittenDay, describe, write_days
 from easq.simulate.chunks import CHUNK_REQUESTS, Chunk, Drawn, chunk, draw, visited_days
 from easq.simulate.columns import feature_spec, sample_table
 from easq.simulate.simulation import SimulationConfig, draw_surroundings

@@ -16,6 +16,8 @@ DECIDES = (
     "study/rankings.py",
     "study/user_sums.py",
     "train/batch.py",
+    "train/collate.py",
+    "train/learnable.py",
     "train/learner.py",
     "train/method*.py",
     "train/objective.py",

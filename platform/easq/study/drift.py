@@ -6,7 +6,8 @@ from typing import Any, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from easq.history import History
-from easq.history_write import building, complete, describe
+from easq.history_folder import building, complete
+from easq.history_write import describe
 from easq.simulate.columns import feature_spec
 from easq.simulate.generate import simulated_source, write_simulated, write_simulation
 from easq.simulate.simulation import SimulationConfig

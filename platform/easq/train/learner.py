@@ -13,9 +13,9 @@ from easq.encoding import encode
 from easq.features import FeatureSpec
 from easq.model.collisions import SeenIds
 from easq.samples import Flat, flatten
-from easq.train.batch import Collator
 from easq.train.budget import BudgetState, Measured, steered
 from easq.train.checkpoint import Contents, contents_of, load_checkpoint, write_checkpoint
+from easq.train.collate import Collator
 from easq.train.collective import all_max, rank, world_size
 from easq.train.config import TrainConfig
 from easq.train.methods import METHODS, check_checkpointed

@@ -7,7 +7,8 @@ from easq.answer_memory import AnswerMemory
 from easq.events import Answer
 from easq.pairs import PairsConfig
 from easq.samples import BehaviourOrder, sample_schema
-from easq.train.batch import Batch, Collator
+from easq.train.batch import Batch
+from easq.train.collate import Collator
 from easq.train.share import cut
 
 

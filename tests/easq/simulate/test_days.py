@@ -4,7 +4,8 @@ import pyarrow as pa
 import pytest
 
 from easq.history import History, sha256_of
-from easq.history_write import WrittenDay, building, write_history
+from easq.history_folder import building
+from easq.history_write import WrittenDay, write_history
 from easq.simulate.chunks import chunks, draw
 from easq.simulate.columns import feature_spec, sample_table
 from easq.simulate.generate import write_independent, write_simulation
