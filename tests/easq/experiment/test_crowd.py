@@ -1,15 +1,19 @@
 """Simulated users live with model lines; what is counted is what they did."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from easq.experiment.assignment import Arm, Experiment
 from easq.experiment.crowd import OPENING_SECONDS, SWIPE_SECONDS, Crowd, Served
+from easq.experiment.days_before import days_before
 from easq.experiment.false_positives import false_positives
 from easq.experiment.in_process import LinesInProcess, columns_of, scores
+from easq.experiment.lived import Lived
 from easq.experiment.table2 import compare
 from easq.simulate.columns import feature_spec
+from easq.simulate.generate import write_simulation
 from easq.simulate.simulation import Scene, SimulationConfig, draw_scene, draw_surroundings
 from easq.simulate.traffic import Requests, TrafficConfig
 from easq.simulate.upstream import places
@@ -19,6 +23,7 @@ from easq.train.config import parse_config
 from easq.train.learner import Learner
 
 USERS = 300
+USER_AND_VIEWS = ["user_id", "watched_seconds"]
 CONFIG = SimulationConfig(
     seed=5,
     world=WorldConfig(users=USERS, items=300, authors=30),
@@ -73,6 +78,40 @@ def test_whoever_is_shown_what_satisfies_answers_so_and_comes_back():
     assert found["Q-rate"].low > 0
     assert found["Q-Dissatisfied"].high < 0
     assert found["LT7"].low > 0
+
+
+def test_the_days_before_are_those_that_are_learnt(tmp_path):
+    """The same requests and outcomes as the history that a training learns first."""
+    history = write_simulation(tmp_path / "history", CONFIG)
+    sums = days_before(CONFIG, *draw_surroundings(CONFIG)).sums
+    requests = pa.concat_tables([history.read(w).select(USER_AND_VIEWS) for w in history.windows()])
+    user = requests.column("user_id").to_numpy()
+    assert (sums.views == 8 * np.bincount(user, minlength=USERS)).all()
+    seconds = [sum(s or 0 for s in row) for row in requests.column("watched_seconds").to_pylist()]
+    assert sums.watched_seconds == pytest.approx(np.bincount(user, seconds, USERS), rel=1e-5)
+    assert ((sums.active_days > 0) == (sums.views > 0)).all()
+    assert sums.active_days.max() == 2
+
+
+def test_what_users_did_is_read_as_it_was_written(tmp_path):
+    before, during = (lived(ByTruth(np.zeros(USERS)), days).sums for days in (1, 2))
+    Lived(before, during).write(tmp_path / "lived.npz")
+    read = Lived.read(tmp_path / "lived.npz")
+    np.testing.assert_array_equal(np.stack(read.before), np.stack(before))
+    np.testing.assert_array_equal(read.during.views, during.views)
+
+
+def test_the_past_of_users_narrows_the_intervals_of_what_they_watch():
+    experiment = Experiment(
+        name="e", salt="s", arms=(Arm(name="a", share=0.5), Arm(name="b", share=0.5))
+    )
+    more = CONFIG.model_copy(update={"traffic": TrafficConfig(requests=3_000, days=2)})
+    before = days_before(more, *draw_surroundings(more)).sums
+    sums = lived(ByTruth(np.zeros(USERS)), days=3).sums
+    found = compare(sums, experiment.arms_of(np.arange(USERS)), experiment, "b", "a", before)
+    plain, adjusted = (one["WatchTime"] for one in (found.differences, found.adjusted))
+    assert adjusted.error < 0.9 * plain.error
+    assert adjusted.low <= 0 <= adjusted.high
 
 
 def test_an_a_a_test_of_simulated_users_comes_out_empty():
