@@ -28,9 +28,11 @@ def differences_figure(
     _intervals(axes, adjusted, 0.12, ADJUSTED, "by CUPED")
     axes.axvline(0, color="0.5", linewidth=0.8)
     axes.set_xscale("symlog", linthresh=10)
-    axes.set_xticks(ticks := [-50, -20, -10, -5, 0, 5, 10, 20, 50], [f"{t:+d}" for t in ticks])
+    axes.set_xticks(
+        ticks := [-50, -20, -10, -5, 0, 5, 10, 20, 50], [f"{t:+d}" if t else "0" for t in ticks]
+    )
     axes.set_xlabel("treatment against control, % (logarithmic beyond 10)")
-    axes.legend(frameon=False)
+    figure.legend(frameon=False, loc="outside upper right", ncols=4)
     return _named(figure, axes, list(plain))
 
 
@@ -45,7 +47,7 @@ def false_positives_figure(found: FalsePositives) -> Figure:
     axes.axvline(found.salts * (1 - LEVEL), color="0.5", linestyle=":", label="expected")
     axes.axvline(found.bound, color="0.5", label="chance explains up to")
     axes.set_xlabel(f"intervals that leave out 0, of {found.salts}")
-    axes.legend(frameon=False)
+    figure.legend(frameon=False, loc="outside upper right", ncols=4)
     return _named(figure, axes, names)
 
 
