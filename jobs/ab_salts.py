@@ -16,7 +16,8 @@ def false_positives_rows(found: FalsePositives) -> list[list[str]]:
         [name, str(count), str(found.adjusted.get(name, "-")), f"up to {found.bound}"]
         for name, count in found.by_metric.items()
     ]
-    return [*rows, ["sample-ratio alarms", str(found.mismatches), "-", "0"]]
+    alarms = [str(found.mismatches), "-", f"up to {found.mismatches_bound}"]
+    return [*rows, ["sample-ratio alarms", *alarms]]
 
 
 def false_positives_title(found: FalsePositives) -> str:
@@ -32,13 +33,15 @@ def false_positives_table(found: FalsePositives) -> str:
 
 
 def false_positives_json(found: FalsePositives) -> dict[str, Any]:
-    return as_json(found) | {"bound": found.bound, "is_empty": found.is_empty}
+    bounds = {"bound": found.bound, "mismatches_bound": found.mismatches_bound}
+    return as_json(found) | bounds | {"is_empty": found.is_empty}
 
 
 def verdict(found: FalsePositives) -> str:
     """Whether the test finds what is not there."""
     return (
         f"Divided {found.salts} times, no metric's interval left out 0 more than {found.most} "
-        f"times; chance explains up to {found.bound}. Sample-ratio alarms: {found.mismatches}. "
+        f"times; chance explains up to {found.bound}. Sample-ratio alarms: {found.mismatches}; "
+        f"chance explains up to {found.mismatches_bound}. "
         + ("Nothing is found that is not there." if found.is_empty else "The test finds too much.")
     )

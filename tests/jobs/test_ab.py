@@ -148,7 +148,7 @@ def test_locks_of_a_loop_are_no_test(tmp_path):
     for name, count in kept["by_metric"].items():
         row = f"<td>{name}</td><td>{count}</td><td>{kept['adjusted'][name]}</td>"
         assert f"{row}<td>up to {kept['bound']}</td>" in page
-    assert f"Sample-ratio alarms: {kept['mismatches']}." in page
+    assert f"Sample-ratio alarms: {kept['mismatches']}; chance explains up to 1." in page
 
 
 def test_several_worlds_are_lived_once_and_judged_together(tmp_path, capsys):

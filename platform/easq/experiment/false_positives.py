@@ -8,6 +8,7 @@ from scipy import stats
 
 from easq.experiment.assignment import Experiment
 from easq.experiment.ratio_metrics import LEVEL, RelativeDifference
+from easq.experiment.sample_ratio import ALARM
 from easq.experiment.table2 import METRICS, UserSums, compare
 
 BOUND_LEVEL = 0.999
@@ -29,6 +30,11 @@ class FalsePositives(NamedTuple):
         return int(stats.binom.ppf(BOUND_LEVEL, self.salts, 1 - LEVEL))
 
     @property
+    def mismatches_bound(self) -> int:
+        """The most that chance explains of the two checks of each division."""
+        return int(stats.binom.ppf(BOUND_LEVEL, 2 * self.salts, ALARM))
+
+    @property
     def most(self) -> int:
         """Of the metric that was found most often."""
         return max([*self.by_metric.values(), *self.adjusted.values()])
@@ -36,7 +42,7 @@ class FalsePositives(NamedTuple):
     @property
     def is_empty(self) -> bool:
         """Nothing was found that is not there."""
-        return self.most <= self.bound and not self.mismatches
+        return self.most <= self.bound and self.mismatches <= self.mismatches_bound
 
 
 def false_positives(
