@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from easq.experiment.assignment import Experiment
+from easq.experiment.by_scenario import ALL
 from easq.experiment.crowd import Crowd, Service
 from easq.experiment.days_before import DaysBefore, days_before
 from easq.experiment.in_process import LinesInProcess
@@ -124,7 +125,7 @@ def _lived(test: Test, service: Service, before: DaysBefore, tell: Tell) -> Live
     crowd = Crowd(test.config, VisitConfig(usual=before.usual), service)
     began = time.monotonic()
     for day in crowd.live(test.days):
-        pages = int(crowd.sums.views.sum()) // test.config.traffic.exposed
+        pages = int(crowd.sums[ALL].views.sum()) // test.config.traffic.exposed
         tell(f"day {day}: {pages:,} pages so far, {time.monotonic() - began:.0f} s")
     return Lived(before.sums, crowd.sums)
 

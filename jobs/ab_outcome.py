@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from easq.experiment.by_scenario import ALL, SCOPES
 from easq.experiment.false_positives import FalsePositives, false_positives, together
 from easq.experiment.lived import Lived
 from easq.experiment.table2 import Comparison, compare
@@ -32,33 +33,44 @@ def told(
     tracking: str | None,
 ) -> Path:
     """Print Table 2 and write its page; an A/A test is divided by many salts too."""
-    found = {test.config.seed: _compared(test, one) for test, one in zip(tests, lived, strict=True)}
     same = len(tests[0].lines) == 1
     title = "A/A test" if same else "EASQ against EMER"
+    by_scenario = {scope: _compared(tests, lived, scope) for scope in SCOPES}
+    found = by_scenario.pop(ALL)
     salted = together([_salted(*one) for one in zip(tests, lived, strict=True)]) if same else None
     if len(found) == 1:
         [only] = found.values()
         console.print(differences_table(only, title))
         for sentence in ratio_sentences(only):
             console.print(sentence)
-        shown = findings(only, title, ASKED, salted)
+        apart = {name: one for name, worlds in by_scenario.items() for one in worlds.values()}
+        shown = findings(only, title, ASKED, apart, salted)
     else:
         console.print(worlds_table(found, title))
-        shown = findings_of_worlds(found, title, ASKED, salted)
+        shown = findings_of_worlds(found, title, ASKED, by_scenario, salted)
     page = written("ab", _origin(tests, service), shown, out, tracking)
     for sentence in [*shown.says, f"page: {page}"]:
         console.print(sentence)
     return page
 
 
-def _compared(test: Test, lived: Lived) -> Comparison:
-    arms = test.experiment.arms_of(np.arange(test.config.world.users))
-    return compare(lived.during, arms, test.experiment, TREATMENT, CONTROL, lived.before)
+def _compared(tests: Sequence[Test], lived: Sequence[Lived], scope: str) -> dict[int, Comparison]:
+    """By world, in all or in a scenario."""
+    return {
+        test.config.seed: compare(
+            one.during[scope], _arms(test), test.experiment, TREATMENT, CONTROL, one.before[scope]
+        )
+        for test, one in zip(tests, lived, strict=True)
+    }
+
+
+def _arms(test: Test) -> np.ndarray:
+    return test.experiment.arms_of(np.arange(test.config.world.users))
 
 
 def _salted(test: Test, lived: Lived) -> FalsePositives:
-    users = np.arange(test.config.world.users)
-    return false_positives(lived.during, users, test.experiment, before=lived.before)
+    users, during, before = np.arange(test.config.world.users), lived.during, lived.before
+    return false_positives(during[ALL], users, test.experiment, before=before[ALL])
 
 
 def _origin(tests: Sequence[Test], service: str) -> Origin:

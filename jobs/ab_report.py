@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from rich.table import Table
 
@@ -50,7 +51,11 @@ def _ratio(who: str, users: SampleRatio) -> str:
 
 
 def findings(
-    found: Comparison, title: str, asked: str, salted: FalsePositives | None = None
+    found: Comparison,
+    title: str,
+    asked: str,
+    by_scenario: Mapping[str, Comparison],
+    salted: FalsePositives | None = None,
 ) -> Findings:
     """What a reader is shown. `salted`: of an A/A test."""
     blocks = [
@@ -59,8 +64,11 @@ def findings(
             differences_figure(found.differences, found.adjusted), "Differences with 95 % intervals"
         ),
         items(ratio_sentences(found)),
+        *(table(HEAD, _rows(one), f"Scenario {name}") for name, one in by_scenario.items()),
     ]
-    figures, says = comparison_json(found), [headline(found.differences, "")]
+    apart = {name: comparison_json(one) for name, one in by_scenario.items()}
+    figures = comparison_json(found) | {"scenarios": apart}
+    says = [headline(found.differences, "")]
     if found.adjusted:
         says.append(headline(found.adjusted, "By CUPED: "))
     if salted is not None:
@@ -70,7 +78,7 @@ def findings(
     return Findings(title, asked, blocks, LIMITS, figures, _metrics(found), says)
 
 
-def comparison_json(found: Comparison) -> dict[str, object]:
+def comparison_json(found: Comparison) -> dict[str, Any]:
     """All of it, and from where on each metric's difference would be found."""
     best = found.adjusted or found.differences
     return as_json(found) | {"found_from": as_json({n: one.detectable for n, one in best.items()})}

@@ -17,6 +17,7 @@ LIVED = "lived.npz"
 DECIDES_HERE = (
     *DECIDES,
     "experiment/assignment.py",
+    "experiment/by_scenario.py",
     "experiment/crowd.py",
     "experiment/days_before.py",
     "experiment/in_process.py",

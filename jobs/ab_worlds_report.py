@@ -1,6 +1,7 @@
 """Table 2 of several worlds for people: each world's differences, and what they say together."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from rich.table import Table
 
@@ -38,6 +39,11 @@ def together(found: Worlds) -> tuple[dict[str, Combined], dict[str, Combined]]:
     return plain, adjusted
 
 
+def _together_json(found: Worlds) -> dict[str, Any]:
+    plain, adjusted = together(found)
+    return as_json({"differences": plain, "adjusted": adjusted})
+
+
 def worlds_table(found: Worlds, title: str) -> Table:
     """For the terminal, one row a metric."""
     shown = Table(*_head(found), title=title)
@@ -47,7 +53,11 @@ def worlds_table(found: Worlds, title: str) -> Table:
 
 
 def findings_of_worlds(
-    found: Worlds, title: str, asked: str, salted: FalsePositives | None = None
+    found: Worlds,
+    title: str,
+    asked: str,
+    by_scenario: Mapping[str, Worlds],
+    salted: FalsePositives | None = None,
 ) -> Findings:
     """What a reader is shown. `salted`: of an A/A test, all worlds' together."""
     plain, adjusted = together(found)
@@ -60,9 +70,11 @@ def findings_of_worlds(
             items([f"World {seed}. {told}" for told in ratio_sentences(one)])
             for seed, one in found.items()
         ),
+        *(table(_head(of), _rows(of), f"Scenario {name}") for name, of in by_scenario.items()),
     ]
     figures = {
-        "together": as_json({"differences": plain, "adjusted": adjusted}),
+        "together": _together_json(found),
+        "scenarios": {name: _together_json(of) for name, of in by_scenario.items()},
         "worlds": {str(seed): comparison_json(one) for seed, one in found.items()},
     }
     says = [headline(plain, ""), headline(adjusted, "By CUPED: ")]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from easq.experiment.by_scenario import ALL
 from easq.experiment.crowd import Crowd
 from easq.experiment.table2 import compare
 from easq.log.interface import EVENTS
@@ -93,7 +94,7 @@ def test_a_day_over_http_is_counted_by_the_users_and_kept_by_the_platform(
         service = HttpService(url, CONFIG, draw_surroundings(CONFIG)[0])
         crowd = Crowd(CONFIG, VisitConfig(), service)
         assert list(crowd.live(1)) == [1]
-    sums, kept = crowd.sums, log.read(EVENTS, 0, 0, max_rows=100_000)
+    sums, kept = crowd.sums[ALL], log.read(EVENTS, 0, 0, max_rows=100_000)
     kinds = Counter(kept.table.column("kind").to_pylist())
     assert kinds["impression"] == service.counts["ranked"] == sums.views.sum() / 8
     assert kinds["behaviour"] == sums.views.sum()
@@ -106,7 +107,7 @@ def test_a_day_over_http_is_counted_by_the_users_and_kept_by_the_platform(
 
     found = compare(sums, arm, EXPERIMENT, TREATMENT, CONTROL)
     origin = Origin({"users": f"{USERS}"}, {}, [])
-    told = findings(found, "EASQ against EMER", "Which is better?")
+    told = findings(found, "EASQ against EMER", "Which is better?", {"main": found})
     assert "false_positives" not in told.found
     page = written("ab", origin, told, tmp_path, mlflow_uri).read_text()
     assert f"<td>LT7</td><td>{found.differences['LT7'].treatment:.4g}</td>" in page
@@ -163,9 +164,11 @@ def test_several_worlds_are_lived_once_and_judged_together(tmp_path, capsys):
     two = lived(2)
     assert capsys.readouterr().out.count("lived already") == 1
     assert two["settings"]["seed"] == "7, 8"
-    assert two["found"]["worlds"]["7"] == one["found"]
+    alone = {name: value for name, value in one["found"].items() if name != "scenarios"}
+    assert two["found"]["worlds"]["7"] == alone
     assert two["found"]["together"]["differences"]["WatchTime"]["worlds"] == 2
     page = (tmp_path / "ab" / "index.html").read_text()
+    assert two["found"]["scenarios"]["explore"]["differences"]["WatchTime"]["worlds"] == 2
     assert "<th>world 7</th><th>world 8</th><th>together</th>" in page
 
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple, Self
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from easq.experiment.assignment import Experiment
 from easq.experiment.cuped import adjusted_difference
@@ -33,6 +33,10 @@ class UserSums(NamedTuple):
 
     def plus(self, more: "UserSums") -> "UserSums":
         return UserSums(*(a + b for a, b in zip(self, more, strict=True)))
+
+    def after_a_day(self, came: Bool[np.ndarray, "user"]) -> "UserSums":
+        """With a day on which these users were active."""
+        return self._replace(active_days=self.active_days + came)
 
     def of(self, users: np.ndarray) -> "UserSums":
         """Some of the users, by number or mask."""
