@@ -3,50 +3,48 @@
 Both lines learn from everybody's feedback; users are served by the line of their arm, come back
 or stay away by what they truly think, and are counted on their own side.
 
-Usage: easq ab [--same] [--in-process] [--users N] [--share 0.5] [--out DIR]
+Usage: easq ab [--same] [--in-process [--worlds N]] [--users N] [--share 0.5] [--out DIR]
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 from rich.console import Console
 
 from easq.experiment.assignment import Arm, Experiment
-from easq.experiment.false_positives import false_positives
-from easq.experiment.table2 import UserSums, compare
+from easq.experiment.lived import Lived
 from easq.simulate.answers import Pace
 from easq.simulate.simulation import SimulationConfig
 from easq.simulate.traffic import TrafficConfig
 from easq.simulate.world import WorldConfig
 from easq.study.plan import Plan
-from easq.study.report import SIMULATED, Origin
-from jobs.ab_loop import OTHER, Test, live_in_process, live_over_http, own_line
-from jobs.ab_report import differences_table, false_positives_table, findings, ratio_sentences
+from jobs.ab_loop import OTHER, Test, live_over_http, own_line
+from jobs.ab_outcome import CONTROL, TREATMENT, told
+from jobs.ab_worlds import LIVED, lived_in_process
 from jobs.sole_loop import LOCK, sole_loop
-from jobs.study_output import Tracking, written
+from jobs.study_output import Tracking
 
-CONTROL, TREATMENT = "control", "treatment"
 DAYS = 7
+LOG = "log.db"
+"""Of the loop of a test over HTTP."""
 FEW_USERS, FEW_REQUESTS = 700, 8_000
 """Of the test that is part of all evidence."""
-ASKED = (
-    "Simulated users were divided by a salted hash and served by the model line of their arm; "
-    "every line learnt from everybody's feedback. They leave and return by true satisfaction. "
-    "What does the treatment change?"
-)
 
 
 def ab(
-    out: Annotated[Path, typer.Option(help="New folder for all that the run keeps.")] = Path(
-        ".easq/ab"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="For all that is kept: a new folder, in process the same goes on.")
+    ] = Path(".easq/ab"),
     in_process: Annotated[
         bool, typer.Option(help="Without the platform's processes: the same users, much faster.")
     ] = False,
+    worlds: Annotated[
+        int, typer.Option(min=1, help="In process only: tests in worlds of the seeds from SEED on.")
+    ] = 1,
     same: Annotated[
-        bool, typer.Option(help="A/A: one line for both arms, judged with 20 salts too.")
+        bool, typer.Option(help="A/A: one line for both arms, divided by 20 salts too.")
     ] = False,
     users: Annotated[int, typer.Option(min=4, help="Of the simulated world.")] = 2_000,
     requests: Annotated[int, typer.Option(min=1, help="Learnt before the test.")] = FEW_REQUESTS,
@@ -61,25 +59,37 @@ def ab(
     tracking: Tracking = None,
 ) -> None:
     """Run the test, and print Table 2 with intervals."""
+    if worlds > 1 and not in_process:
+        raise ValueError("several worlds are for --in-process; over HTTP, run one after the other")
     console = Console(soft_wrap=True, markup=False)
     config = SimulationConfig(
-        seed=seed,
         world=WorldConfig(users=users),
         traffic=TrafficConfig(requests=requests),
         questionnaire=questionnaire,
     )
-    test = Test(config, experiment_of(share, seed, same), days)
+    tests = [_test(config, world, share, days, same) for world in range(seed, seed + worlds)]
     folder = out.resolve()
-    _check_new(folder)
     if in_process:
-        folder.mkdir(parents=True, exist_ok=True)
-        sums = live_in_process(test, console.print)
+        lived, service = _in_process(tests, folder, console), "in process"
     else:
-        with sole_loop(own_line(folder), folder) as held:
-            _check_new(folder)  # one that was waited for may have used it
-            sums = live_over_http(test, folder, console.print, held)
-    service = "in process" if in_process else "over HTTP"
-    _told(test, sums, service, console, folder, tracking)
+        lived, service = [_over_http(tests[0], folder, console)], "over HTTP"
+    told(tests, lived, service, console, folder, tracking)
+
+
+def _in_process(tests: Sequence[Test], folder: Path, console: Console) -> list[Lived]:
+    if (folder / LOG).exists():
+        raise ValueError(f"{folder} holds a test over HTTP; name another folder with --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    return lived_in_process(tests, folder, console.print)
+
+
+def _over_http(test: Test, folder: Path, console: Console) -> Lived:
+    _check_new(folder)
+    with sole_loop(own_line(folder), folder) as held:
+        _check_new(folder)  # one that was waited for may have used it
+        lived = live_over_http(test, folder, console.print, held)
+    lived.write(folder / LIVED)
+    return lived
 
 
 def ab_tested(
@@ -95,35 +105,19 @@ def ab_tested(
     users = min(simulation.world.users, FEW_USERS)
     config = simulation.model_copy(
         update={
-            "seed": plan.worlds[0],
             "world": simulation.world.model_copy(update={"users": users}),
             "traffic": simulation.traffic.model_copy(update={"requests": requests}),
             "questionnaire": "accelerated",
         }
     )
-    test = Test(config, experiment_of(0.5, config.seed, same=False), DAYS)
-    sums = live_in_process(test, console.print)
-    return _told(test, sums, "in process", console, out, tracking)
+    tests = [_test(config, plan.worlds[0], 0.5, DAYS, same=False)]
+    lived = lived_in_process(tests, out, console.print)
+    return told(tests, lived, "in process", console, out, tracking)
 
 
-def _told(
-    test: Test, sums: UserSums, service: str, console: Console, out: Path, tracking: str | None
-) -> Path:
-    """Print Table 2 and write its page; an A/A test is divided by many salts too."""
-    same, experiment = len(test.lines) == 1, test.experiment
-    ids = np.arange(test.config.world.users)
-    found = compare(sums, experiment.arms_of(ids), experiment, TREATMENT, CONTROL)
-    title = "A/A test" if same else "EASQ against EMER"
-    console.print(differences_table(found, title))
-    for sentence in ratio_sentences(found):
-        console.print(sentence)
-    salted = false_positives(sums, ids, experiment) if same else None
-    if salted is not None:
-        console.print(false_positives_table(salted))
-    shown = findings(found, title, ASKED, salted)
-    page = written("ab", _origin(test, service), shown, out, tracking)
-    console.print(f"page: {page}")
-    return page
+def _test(config: SimulationConfig, world: int, share: float, days: int, same: bool) -> Test:
+    seeded = config.model_copy(update={"seed": world})
+    return Test(seeded, experiment_of(share, world, same), days)
 
 
 def experiment_of(share: float, seed: int, same: bool) -> Experiment:
@@ -140,16 +134,3 @@ def _check_new(folder: Path) -> None:
     """Runs are resumed by name, and a test that is resumed would begin with what it taught."""
     if any(path.is_file() and path.suffix != LOCK for path in folder.rglob("*")):
         raise ValueError(f"{folder} holds another test; name a new folder with --out")
-
-
-def _origin(test: Test, service: str) -> Origin:
-    settings = {
-        "users": f"{test.config.world.users}",
-        "days": f"{test.days}",
-        "share": f"{test.experiment.arms[0].share:g}",
-        "seed": f"{test.config.seed}",
-        "requests before": f"{test.config.traffic.requests}",
-        "questionnaire": test.config.questionnaire,
-        "service": service,
-    }
-    return Origin(settings, {"settings": settings}, [SIMULATED])

@@ -11,16 +11,15 @@ import numpy as np
 import torch
 
 from easq.experiment.assignment import Experiment
+from easq.experiment.by_scenario import ALL
 from easq.experiment.crowd import Crowd, Service
+from easq.experiment.days_before import DaysBefore, days_before
 from easq.experiment.in_process import LinesInProcess
-from easq.experiment.table2 import UserSums
-from easq.history import History
+from easq.experiment.lived import Lived
 from easq.log.connect import open_log
 from easq.simulate.columns import feature_spec
 from easq.simulate.generate import write_simulation
-from easq.simulate.headroom import truth_values
 from easq.simulate.simulation import SimulationConfig, draw_surroundings
-from easq.simulate.truth import read_truth
 from easq.simulate.visits import VisitConfig
 from easq.train.config import TrainConfig, parse_config
 from easq.train.learner import Learner
@@ -83,49 +82,52 @@ class Test(NamedTuple):
         return np.array([*arms, 0])[self.experiment.arms_of(users)]
 
 
-def live_in_process(test: Test, tell: Tell) -> UserSums:
+def live_in_process(test: Test, tell: Tell) -> Lived:
     """The days of the test without the platform's processes."""
     torch.set_num_threads(1)
     learners = [_learner(test.config, line) for line in test.lines]
     service = LinesInProcess(test.config, learners, test.line_of)
-    usual = service.begin()
-    return _lived(test, service, usual, tell)
+    before = service.begin()
+    return _lived(test, service, before, tell)
 
 
-def live_over_http(test: Test, folder: Path, tell: Tell, held: Sequence[int] = ()) -> UserSums:
+def live_over_http(test: Test, folder: Path, tell: Tell, held: Sequence[int] = ()) -> Lived:
     """The days of the test before a loop of its own, whose files lie in `folder`.
 
     Args:
         held: the locks of `sole_loop`.
     """
-    history = write_simulation(folder / SAMPLES, test.config)
+    write_simulation(folder / SAMPLES, test.config)
+    world, upstream = draw_surroundings(test.config)
+    before = days_before(test.config, world, upstream)
     loop = _loop(test, folder, held)
     try:
         loop.start()
         tell(f"ranking API {loop.url}/docs, MLflow {loop.mlflow_url}")
         wait_until_ready(loop, READY_SECONDS)
         tell("every line has a version")
-        service = HttpService(loop.url, test.config, draw_surroundings(test.config)[0])
+        service = HttpService(loop.url, test.config, world)
 
         def look(said: str) -> None:
             for sentence in [said, *loop.look()]:
                 tell(sentence)
 
-        sums = _lived(test, service, _usual(history, test.config), look)
+        lived = _lived(test, service, before, look)
         tell(f"rankings and events: {dict(service.counts)}")
         tell(f"rankings by arm and model: {dict(service.models)}")
         tell(f"version and delta that ranked last: {service.newest}")
-        return sums
+        return lived
     finally:
         loop.stop()
 
 
-def _lived(test: Test, service: Service, usual: float, tell: Tell) -> UserSums:
-    crowd, began = Crowd(test.config, VisitConfig(usual=usual), service), time.monotonic()
+def _lived(test: Test, service: Service, before: DaysBefore, tell: Tell) -> Lived:
+    crowd = Crowd(test.config, VisitConfig(usual=before.usual), service)
+    began = time.monotonic()
     for day in crowd.live(test.days):
-        pages = int(crowd.sums.views.sum()) // test.config.traffic.exposed
+        pages = int(crowd.sums[ALL].views.sum()) // test.config.traffic.exposed
         tell(f"day {day}: {pages:,} pages so far, {time.monotonic() - began:.0f} s")
-    return crowd.sums
+    return Lived(before.sums, crowd.sums)
 
 
 def _learner(config: SimulationConfig, line: str) -> Learner:
@@ -173,10 +175,3 @@ def _toml(experiment: Experiment, folder: Path) -> str:
 
 def _models(line: str, folder: Path) -> str:
     return f"sqlite:///{folder}/{line}-models.db"
-
-
-def _usual(history: History, config: SimulationConfig) -> float:
-    """Mean z of what the logging policy showed: such pages leave mood and patience as they are."""
-    truth = read_truth(history)
-    shown = truth_values(truth, "policy_place") < config.traffic.exposed
-    return float(truth_values(truth, "satisfaction")[shown].mean())

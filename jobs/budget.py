@@ -1,9 +1,10 @@
 """Does the alignment budget hold under drift? Against twins that learn the same without alignment.
 
-Usage: easq budget [--preset quick|evidence|paper] [--out DIR] [--address RAY]
+Usage: easq budget [--preset quick|evidence|paper] [--drift NAME]... [--out DIR] [--address RAY]
 """
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -13,12 +14,24 @@ from easq.study.budget import PRESETS, TOLERANCE, BudgetPlan, Held, floor
 from easq.study.budget import judge as judge_budget
 from easq.study.budget_page import findings, origin
 from easq.study.budget_trial import is_done, run_trial, world
+from easq.study.drift import DRIFTS
 from jobs.study_output import OUT, Address, Out, Size, Tracking, told_problems, written
 from jobs.study_trials import Running, run_trials
 
+Drifts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--drift", help=f"Of {', '.join(DRIFTS)}; as often as you like, else the preset's."
+    ),
+]
+
 
 def budget(
-    preset: Size = "quick", out: Out = OUT, address: Address = None, tracking: Tracking = None
+    preset: Size = "quick",
+    drift: Drifts = None,
+    out: Out = OUT,
+    address: Address = None,
+    tracking: Tracking = None,
 ) -> None:
     """Hold behaviour's loss at 1 % and at 3 % while simulated viewers change; measure it.
 
@@ -30,7 +43,9 @@ def budget(
     without alignment. Trials that are done are not done again.
     """
     with told_problems() as console:
-        budgeted(PRESETS[preset], out.resolve(), console, address, tracking)
+        plan = PRESETS[preset]
+        plan = plan.among(drift) if drift else plan
+        budgeted(plan, out.resolve(), console, address, tracking)
 
 
 def budgeted(

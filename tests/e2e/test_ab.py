@@ -40,3 +40,4 @@ def test_users_live_with_two_lines_that_both_learn_from_everybody(tmp_path):
     assert runs_that_announced(beside) == {"emer"}
     figures = json.loads((out / "ab" / "result.json").read_text())["found"]
     assert sum(figures["users"]["seen"]) == 60
+    assert figures["adjusted"].keys() == figures["differences"].keys()

@@ -3,11 +3,13 @@
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from easq.experiment.by_scenario import ALL
 from easq.experiment.crowd import Crowd
 from easq.experiment.table2 import compare
 from easq.log.interface import EVENTS
@@ -18,8 +20,9 @@ from easq.simulate.visits import VisitConfig
 from easq.simulate.world import WorldConfig
 from easq.study.plan import Plan
 from easq.study.report import Origin
-from jobs.ab import CONTROL, TREATMENT, ab, ab_tested, experiment_of
+from jobs.ab import ab, ab_tested, experiment_of
 from jobs.ab_loop import own_line
+from jobs.ab_outcome import CONTROL, TREATMENT
 from jobs.ab_report import findings
 from jobs.ab_service import HttpService
 from jobs.sole_loop import sole_loop
@@ -91,7 +94,7 @@ def test_a_day_over_http_is_counted_by_the_users_and_kept_by_the_platform(
         service = HttpService(url, CONFIG, draw_surroundings(CONFIG)[0])
         crowd = Crowd(CONFIG, VisitConfig(), service)
         assert list(crowd.live(1)) == [1]
-    sums, kept = crowd.sums, log.read(EVENTS, 0, 0, max_rows=100_000)
+    sums, kept = crowd.sums[ALL], log.read(EVENTS, 0, 0, max_rows=100_000)
     kinds = Counter(kept.table.column("kind").to_pylist())
     assert kinds["impression"] == service.counts["ranked"] == sums.views.sum() / 8
     assert kinds["behaviour"] == sums.views.sum()
@@ -104,7 +107,7 @@ def test_a_day_over_http_is_counted_by_the_users_and_kept_by_the_platform(
 
     found = compare(sums, arm, EXPERIMENT, TREATMENT, CONTROL)
     origin = Origin({"users": f"{USERS}"}, {}, [])
-    told = findings(found, "EASQ against EMER", "Which is better?")
+    told = findings(found, "EASQ against EMER", "Which is better?", {"main": found})
     assert "false_positives" not in told.found
     page = written("ab", origin, told, tmp_path, mlflow_uri).read_text()
     assert f"<td>LT7</td><td>{found.differences['LT7'].treatment:.4g}</td>" in page
@@ -144,8 +147,40 @@ def test_locks_of_a_loop_are_no_test(tmp_path):
     kept = json.loads((tmp_path / "ab" / "result.json").read_text())["found"]["false_positives"]
     assert kept["salts"] == 20
     for name, count in kept["by_metric"].items():
-        assert f"<td>{name}</td><td>{count}</td><td>up to {kept['bound']}</td>" in page
-    assert f"Sample-ratio alarms: {kept['mismatches']}." in page
+        row = f"<td>{name}</td><td>{count}</td><td>{kept['adjusted'][name]}</td>"
+        assert f"{row}<td>up to {kept['bound']}</td>" in page
+    assert f"Sample-ratio alarms: {kept['mismatches']}; chance explains up to 1." in page
+
+
+def test_several_worlds_are_lived_once_and_judged_together(tmp_path, capsys):
+    def lived(worlds: int) -> dict[str, Any]:
+        tracking = f"sqlite:///{tmp_path}/mlflow.db"
+        small = {"users": USERS, "requests": 60, "days": 1, "tracking": tracking}
+        ab(out=tmp_path, in_process=True, worlds=worlds, **small)
+        return json.loads((tmp_path / "ab" / "result.json").read_text())
+
+    one = lived(1)
+    assert "lived already" not in capsys.readouterr().out
+    two = lived(2)
+    assert capsys.readouterr().out.count("lived already") == 1
+    assert two["settings"]["seed"] == "7, 8"
+    alone = {name: value for name, value in one["found"].items() if name != "scenarios"}
+    assert two["found"]["worlds"]["7"] == alone
+    assert two["found"]["together"]["differences"]["WatchTime"]["worlds"] == 2
+    page = (tmp_path / "ab" / "index.html").read_text()
+    assert two["found"]["scenarios"]["explore"]["differences"]["WatchTime"]["worlds"] == 2
+    assert "<th>world 7</th><th>world 8</th><th>together</th>" in page
+
+
+def test_several_worlds_over_http_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="several worlds are for --in-process"):
+        ab(out=tmp_path, worlds=2)
+
+
+def test_a_test_in_process_leaves_one_over_http_alone(tmp_path):
+    (tmp_path / "log.db").touch()
+    with pytest.raises(ValueError, match="holds a test over HTTP"):
+        ab(out=tmp_path, in_process=True)
 
 
 def test_the_test_that_is_part_of_all_evidence_writes_its_page(tmp_path, mlflow_uri):

@@ -10,6 +10,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from easq.events import Answer
+from easq.experiment.by_scenario import (
+    SumsByScenario,
+    nothing_by_scenario,
+    pages_by_scenario,
+    plus,
+)
 from easq.experiment.table2 import UserSums
 from easq.questionnaire import is_eligible
 from easq.simulate.answers import QUESTIONNAIRES, Replies, reply
@@ -58,7 +64,7 @@ class Crowd:
         """`seed` is of what happens in the test; the world is the config's."""
         self.config, self.visits, self.service, self.seed = config, visits, service, seed
         self.world, self.upstream = draw_surroundings(config)
-        self.sums = UserSums.nothing(len(self.world.users.activity))
+        self.sums = nothing_by_scenario(len(self.world.users.activity))
         self._pages = 0
 
     def live(self, days: int) -> Iterator[int]:
@@ -67,10 +73,14 @@ class Crowd:
         first, explore = self.config.traffic.days, self.config.traffic.explore
         for number in range(days):
             day = first + number
-            users, seen = live_day(
+            before = {name: sums.views for name, sums in self.sums.items()}
+            users, _ = live_day(
                 self.visits, self.world, users, day, explore, self._serve, self.seed
             )
-            self.sums = self.sums._replace(active_days=self.sums.active_days + seen.came)
+            self.sums = {
+                name: sums.after_a_day(sums.views > before[name])
+                for name, sums in self.sums.items()
+            }
             yield number + 1
 
     def _serve(self, requests: Requests) -> Page:
@@ -86,7 +96,9 @@ class Crowd:
         served = self.service.rank(requests, scene)
         outcome = self._lived(scene, served, rng)
         self.service.tell(requests, outcome)
-        self.sums = self.sums.plus(sums_of(requests, outcome, self.sums))
+        self.sums = plus(
+            self.sums, sums_by_scenario(requests, outcome, len(self.world.users.activity))
+        )
         return page_of(outcome)
 
     def _lived(self, scene: Scene, served: Served, rng: np.random.Generator) -> Outcome:
@@ -121,16 +133,23 @@ def page_of(outcome: Outcome) -> Page:
     return Page(z, np.bincount(request, outcome.behaviour.watched_seconds, rows), views)
 
 
-def sums_of(requests: Requests, outcome: Outcome, like: UserSums) -> UserSums:
-    """By user, what some pages came to; `like` says of how many users. No active days."""
-    user, users = requests.user[outcome.candidates.request], len(like.views)
+def sums_by_scenario(requests: Requests, outcome: Outcome, users: int) -> SumsByScenario:
+    """By user, what some pages came to. No active days."""
+    counted = pages_by_scenario(requests.explore)
+    return {name: _sums(requests, outcome, pages, users) for name, pages in counted.items()}
+
+
+def _sums(requests: Requests, outcome: Outcome, counted: np.ndarray, users: int) -> UserSums:
+    """Of the requests that are counted, bool [R]."""
+    of = counted[outcome.candidates.request]
+    user = requests.user[outcome.candidates.request][of]
     actions, answer = outcome.behaviour.actions, outcome.replies.answer
 
     def total(values: np.ndarray) -> np.ndarray:
-        return np.bincount(user, values, users)
+        return np.bincount(user, values[of], users)
 
     views, watched = total(outcome.exposed), total(outcome.behaviour.watched_seconds)
-    opening = OPENING_SECONDS * np.bincount(requests.user, minlength=users)
+    opening = OPENING_SECONDS * np.bincount(requests.user[counted], minlength=users)
     return UserSums(
         active_days=np.zeros(users),
         stay_seconds=watched + opening + SWIPE_SECONDS * views,

@@ -12,12 +12,13 @@ import torch
 
 from easq.encoding import encode
 from easq.experiment.crowd import Served
+from easq.experiment.days_before import DaysBefore, days_before
 from easq.features import Columns
 from easq.simulate.answers import QUESTIONNAIRES
 from easq.simulate.columns import item_features, sample_table, user_features
-from easq.simulate.seeds import CHUNKS, SERVED, TRAFFIC, generator
-from easq.simulate.simulation import Outcome, Scene, SimulationConfig, draw_surroundings, simulate
-from easq.simulate.traffic import DAY_MS, SCENARIOS, Requests, draw_requests
+from easq.simulate.seeds import SERVED, generator
+from easq.simulate.simulation import Outcome, Scene, SimulationConfig, draw_surroundings
+from easq.simulate.traffic import DAY_MS, SCENARIOS, Requests
 from easq.simulate.upstream import places
 from easq.simulate.world import World
 from easq.train.learner import Learner
@@ -49,17 +50,9 @@ class LinesInProcess:
         self._samples: list[pa.Table] = []
         self._windows = self._requests = 0
 
-    def begin(self) -> float:
-        """Learn the days before, which the logging policy ranked; returns the mean z shown."""
-        traffic, seed = self.config.traffic, self.config.seed
-        requests, shown = draw_requests(traffic, self.world, generator(seed, TRAFFIC)), []
-        for chunk, start in enumerate(range(0, traffic.requests, self.window)):
-            part = requests.part(start, start + self.window)
-            rng = generator(seed, CHUNKS, chunk)
-            outcome = simulate(self.config, self.world, self.upstream, part, rng)
-            shown.append(outcome.satisfaction[outcome.exposed])
-            self.tell(part, outcome)
-        return float(np.concatenate(shown).mean())
+    def begin(self) -> DaysBefore:
+        """Learn the days before, which the logging policy ranked."""
+        return days_before(self.config, self.world, self.upstream, self.tell)
 
     def rank(self, requests: Requests, scene: Scene) -> Served:
         """By y-hat of each user's line."""

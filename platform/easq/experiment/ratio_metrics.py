@@ -7,6 +7,8 @@ where a ratio is nearer to normal and its interval never goes below -100 %. The 
 check of it, slower and without that assumption.
 """
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +16,8 @@ from jaxtyping import Float
 from scipy import stats
 
 LEVEL = 0.95
+POWER = 0.8
+_UPPER = (1 + LEVEL) / 2
 
 
 class PerUser(NamedTuple):
@@ -41,40 +45,63 @@ class RelativeDifference(NamedTuple):
         """Whether the interval leaves out 0; an undefined one does not."""
         return self.low > 0 or self.high < 0
 
+    @property
+    def log_ratio(self) -> float:
+        return float(np.log1p(self.difference))
 
-def relative_difference(
-    treatment: PerUser, control: PerUser, level: float = LEVEL
-) -> RelativeDifference:
+    @property
+    def error(self) -> float:
+        """Standard error of the log ratio."""
+        return float((np.log1p(self.high) - np.log1p(self.low)) / (2 * stats.norm.ppf(_UPPER)))
+
+    @property
+    def detectable(self) -> float:
+        """The rise that a test with this error finds four times in five (POWER)."""
+        return float(np.expm1((stats.norm.ppf(_UPPER) + stats.norm.ppf(POWER)) * self.error))
+
+
+def relative_difference(treatment: PerUser, control: PerUser) -> RelativeDifference:
     """With an interval by the delta method.
 
     Raises ValueError when a group has fewer than two users or shapes differ.
     """
-    for group in (treatment, control):
+    groups = (treatment, control)
+    for group in groups:
         _check(group)
-    if not all(group.x.sum() > 0 and group.y.sum() > 0 for group in (treatment, control)):
+    if not all(group.x.sum() > 0 and group.y.sum() > 0 for group in groups):
         return _undefined(treatment, control)
-    log_ratio = np.log(treatment.ratio / control.ratio)
-    error = np.sqrt(_log_variance(treatment) + _log_variance(control))
-    margin = stats.norm.ppf((1 + level) / 2) * error
-    low, middle, high = np.expm1([log_ratio - margin, log_ratio, log_ratio + margin]).tolist()
+    log_ratio = math.log(treatment.ratio / control.ratio)
+    return of_log(treatment, control, log_ratio, standard_error([influence(g) for g in groups]))
+
+
+def standard_error(groups: Sequence[np.ndarray]) -> float:
+    """Of the difference between two groups' means."""
+    return math.sqrt(sum(float(values.var(ddof=1)) / len(values) for values in groups))
+
+
+def influence(group: PerUser) -> Float[np.ndarray, "user"]:
+    """What each user adds to log(sum x / sum y), times the users: x / mean x - y / mean y."""
+    return group.x / group.x.mean() - group.y / group.y.mean()
+
+
+def of_log(
+    treatment: PerUser, control: PerUser, log_ratio: float, error: float
+) -> RelativeDifference:
+    """The difference whose logarithm is known with a standard error."""
+    margin = float(stats.norm.ppf(_UPPER)) * error
+    low, middle, high = map(math.expm1, (log_ratio - margin, log_ratio, log_ratio + margin))
     return RelativeDifference(treatment.ratio, control.ratio, middle, low, high)
 
 
 def bootstrap_difference(
-    treatment: PerUser, control: PerUser, draws: int = 2000, seed: int = 0, level: float = LEVEL
+    treatment: PerUser, control: PerUser, draws: int = 2000, seed: int = 0
 ) -> RelativeDifference:
     """With a percentile interval over resampled users of both groups."""
     rng = np.random.default_rng(seed)
     drawn = _resampled(treatment, draws, rng) / _resampled(control, draws, rng) - 1
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    low, high = np.quantile(drawn, [1 - _UPPER, _UPPER]).tolist()
     middle = treatment.ratio / control.ratio - 1
     return RelativeDifference(treatment.ratio, control.ratio, middle, low, high)
-
-
-def _log_variance(group: PerUser) -> float:
-    """Of log(sum x / sum y): d log R = mean of (x / mean x - y / mean y)."""
-    influence = group.x / group.x.mean() - group.y / group.y.mean()
-    return float(influence.var(ddof=1) / len(influence))
 
 
 def _resampled(group: PerUser, draws: int, rng: np.random.Generator) -> np.ndarray:

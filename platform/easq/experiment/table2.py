@@ -3,9 +3,10 @@
 from typing import NamedTuple, Self
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from easq.experiment.assignment import Experiment
+from easq.experiment.cuped import adjusted_difference
 from easq.experiment.ratio_metrics import PerUser, RelativeDifference, relative_difference
 from easq.experiment.sample_ratio import SampleRatio, sample_ratio
 
@@ -32,6 +33,10 @@ class UserSums(NamedTuple):
 
     def plus(self, more: "UserSums") -> "UserSums":
         return UserSums(*(a + b for a, b in zip(self, more, strict=True)))
+
+    def after_a_day(self, came: Bool[np.ndarray, "user"]) -> "UserSums":
+        """With a day on which these users were active."""
+        return self._replace(active_days=self.active_days + came)
 
     def of(self, users: np.ndarray) -> "UserSums":
         """Some of the users, by number or mask."""
@@ -74,6 +79,8 @@ class Comparison(NamedTuple):
     """Treatment against control: by metric, and who was counted."""
 
     differences: dict[str, RelativeDifference]
+    adjusted: dict[str, RelativeDifference]
+    """By CUPED, with the same metric of the days before; empty without such days."""
     users: SampleRatio
     """Whom the salt gave to either arm."""
     served: SampleRatio
@@ -86,11 +93,13 @@ def compare(
     experiment: Experiment,
     treatment: str,
     control: str,
+    before: UserSums | None = None,
 ) -> Comparison:
     """Judge two arms of an experiment by the sums of all users who were there to be assigned.
 
     Args:
         arm: of each user, as `Experiment.arms_of` tells; users of other arms are left out.
+        before: of the same users before any arm differed, where there is such a time.
 
     Raises:
         ValueError: the experiment has no such arm, one has fewer than two users, or nobody was
@@ -100,14 +109,16 @@ def compare(
     if missing := {treatment, control} - set(names):
         raise ValueError(f"{experiment.name} has no arm {missing.pop()!r}; it has {names}")
     numbers = names.index(treatment), names.index(control)
-    of_treatment, of_control = (sums.of(arm == number) for number in numbers)
-    differences = {
-        metric.name: relative_difference(metric.of(of_treatment), metric.of(of_control))
-        for metric in METRICS
-    }
+    chosen = [arm == number for number in numbers]
+    groups = {m.name: [m.of(sums.of(users)) for users in chosen] for m in METRICS}
+    differences = {name: relative_difference(*of) for name, of in groups.items()}
+    adjusted = {}
+    if before is not None:
+        past = {m.name: [m.of(before.of(users)) for users in chosen] for m in METRICS}
+        adjusted = {name: adjusted_difference(*of, *past[name]) for name, of in groups.items()}
     shares = [experiment.arms[number].share for number in numbers]
     users, served = (
-        sample_ratio([int((one & (arm == number)).sum()) for number in numbers], shares)
+        sample_ratio([int((one & users).sum()) for users in chosen], shares)
         for one in (np.ones_like(arm, bool), sums.views > 0)
     )
-    return Comparison(differences, users, served)
+    return Comparison(differences, adjusted, users, served)

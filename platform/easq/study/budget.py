@@ -5,8 +5,9 @@ run is set against a ranker that learnt the same windows from the same first wei
 alignment.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -52,6 +53,12 @@ class BudgetPlan(BaseModel):
     """Fields of BudgetConfig beside the target."""
     settings: dict[str, Any] = SETTINGS
     """Dotted keys of TrainConfig; loss.offset is gamma's first value."""
+
+    def among(self, drifts: Sequence[str]) -> Self:
+        """With these drifts instead. Raises ValueError for one that there is not."""
+        if unknown := set(drifts) - set(DRIFTS):
+            raise ValueError(f"there is no drift {unknown.pop()!r}; there are {', '.join(DRIFTS)}")
+        return self.model_copy(update={"drifts": tuple(dict.fromkeys(drifts))})
 
     def trial(self, drift: str, world: int, seed: int, percent: float | None) -> BudgetTrial:
         """`percent` None: the twin."""

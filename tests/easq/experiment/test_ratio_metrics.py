@@ -22,6 +22,8 @@ def test_a_difference_and_its_interval_by_hand():
     assert found.low == pytest.approx(2 * np.exp(-1.959964 * 0.5) - 1)
     assert found.high == pytest.approx(2 * np.exp(1.959964 * 0.5) - 1)
     assert not found.is_significant
+    assert found.error == pytest.approx(0.5)
+    assert found.detectable == pytest.approx(np.exp((1.959964 + 0.841621) * 0.5) - 1)
 
 
 def test_nothing_to_divide_by_is_undefined_and_not_significant():

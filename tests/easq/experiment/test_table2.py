@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from easq.experiment.assignment import Arm, Experiment
-from easq.experiment.false_positives import false_positives
+from easq.experiment.false_positives import false_positives, together
 from easq.experiment.table2 import METRICS, UserSums, compare
 
 EXPERIMENT = Experiment(
@@ -81,8 +81,23 @@ def test_users_of_one_arm_who_were_never_served_are_a_mismatch():
 def test_an_a_a_test_over_20_salts_comes_out_empty():
     found = false_positives(chance(4_000), USERS, EXPERIMENT, salts=20)
     assert found.bound == 5  # P(more than 5 of 20 at 5 %) = .0003
+    assert found.mismatches_bound == 1  # P(more than 1 of 40 at .1 %) = .0008
     assert set(found.by_metric) == {metric.name for metric in METRICS}
     assert found.is_empty, found
+
+
+def test_an_a_a_test_by_cuped_comes_out_empty_too():
+    found = false_positives(chance(4_000), USERS, EXPERIMENT, salts=20, before=chance(4_000, 1))
+    assert set(found.adjusted) == {metric.name for metric in METRICS}
+    assert found.is_empty, found
+
+
+def test_a_a_tests_of_several_runs_are_counted_together():
+    found = [false_positives(chance(1_000, n), USERS[:1_000], EXPERIMENT, 5) for n in (0, 1)]
+    both = together(found)
+    assert both.salts == 10
+    assert both.by_metric["Like"] == sum(one.by_metric["Like"] for one in found)
+    assert both.bound == 4  # P(more than 4 of 10 at 5 %) = .00006, more than 3: .001
 
 
 def test_a_test_that_takes_views_for_users_is_not_empty():

@@ -56,6 +56,12 @@ def test_days_before_the_drift_are_of_the_world_before_it(tmp_path):
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
+def test_a_plan_is_of_the_drifts_that_are_asked_for():
+    assert PLAN.among(["answers", "taste", "answers"]).drifts == ("answers", "taste")
+    with pytest.raises(ValueError, match="no drift 'tastes'; there are steady, taste"):
+        PLAN.among(["tastes"])
+
+
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
     """The trials of a plan, each run once."""
