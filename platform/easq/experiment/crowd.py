@@ -12,6 +12,7 @@ import numpy as np
 from easq.events import Answer
 from easq.experiment.table2 import UserSums
 from easq.questionnaire import is_eligible
+from easq.samples import BehaviourOrder
 from easq.simulate.answers import QUESTIONNAIRES, Replies, reply
 from easq.simulate.seeds import SERVED, generator
 from easq.simulate.simulation import (
@@ -110,6 +111,7 @@ class Crowd:
             replies,
             z,
             scene.expected,
+            BehaviourOrder().levels(did.actions),
         )
 
 
