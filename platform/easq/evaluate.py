@@ -57,10 +57,14 @@ class Answered(NamedTuple):
 def behaviour_lists(flat: Flat, scores: np.ndarray, order: BehaviourOrder) -> Ranked:
     """The exposed candidates of each request; `flat.user_id[ids]` are their users.
 
-    A hit is a candidate of level 1 or more; NDCG's gain is 2^level - 1, nothing below level 1.
+    A hit is a candidate of level 1 or more.
     """
-    levels = np.maximum(order.levels(flat.behaviours), 0)
-    return _exposed_lists(flat, scores, 2.0**levels - 1)
+    return _exposed_lists(flat, scores, behaviour_gains(order.levels(flat.behaviours)))
+
+
+def behaviour_gains(levels: np.ndarray) -> np.ndarray:
+    """NDCG's gain of each level of behaviour, [N]; nothing below level 1."""
+    return 2.0 ** np.maximum(levels, 0) - 1
 
 
 def long_view_lists(flat: Flat, scores: np.ndarray) -> Ranked:

@@ -18,6 +18,7 @@ from easq.experiment.by_scenario import (
 )
 from easq.experiment.table2 import UserSums
 from easq.questionnaire import is_eligible
+from easq.samples import BehaviourOrder
 from easq.simulate.answers import QUESTIONNAIRES, Replies, reply
 from easq.simulate.seeds import SERVED, generator
 from easq.simulate.simulation import (
@@ -122,6 +123,7 @@ class Crowd:
             replies,
             z,
             scene.expected,
+            BehaviourOrder().levels(did.actions),
         )
 
 

@@ -68,4 +68,4 @@ def compare(
         }
         for rival in rivals
     }
-    return Found(Comparison(subject, base, curves, {}), above)
+    return Found(Comparison(subject, base, curves, {}, {}, {}), above)

@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from easq.questionnaire import is_eligible
+from easq.samples import BehaviourOrder
 from easq.simulate.answers import QUESTIONNAIRES, Pace, Replies, ask
 from easq.simulate.seeds import WORLD, generator
 from easq.simulate.traffic import Candidates, Requests, TrafficConfig, draw_candidates
@@ -48,6 +49,7 @@ class Outcome(NamedTuple):
     replies: Replies
     satisfaction: np.ndarray
     expected: np.ndarray  # satisfaction, as far as features could tell
+    level: np.ndarray  # of what viewers would do, shown or not: BehaviourOrder's
 
 
 class Scene(NamedTuple):
@@ -98,7 +100,8 @@ def simulate(
     place = policy_ranks(config.upstream, scene.scores, of, viewing.explore, rng)
     exposed = place < config.traffic.exposed
 
-    behaviour = _only(exposed, behave(config.behaviour, world, viewing, rng))
+    would = behave(config.behaviour, world, viewing, rng)
+    behaviour, level = _only(exposed, would), BehaviourOrder().levels(would.actions)
     duration = world.items.duration_seconds[viewing.item]
     questionnaire, z = QUESTIONNAIRES[config.questionnaire], viewing.satisfaction
     may_ask = exposed
@@ -106,7 +109,7 @@ def simulate(
         may_ask = exposed & is_eligible(behaviour.watched_seconds, duration)
     replies = ask(questionnaire, world, viewing.user, z, may_ask, rng)
     return Outcome(
-        scene.candidates, scene.scores, place, exposed, behaviour, replies, z, scene.expected
+        scene.candidates, scene.scores, place, exposed, behaviour, replies, z, scene.expected, level
     )
 
 

@@ -23,6 +23,8 @@ SCHEMA = pa.schema(
         _each("expected_satisfaction", pa.float32()),
         # Place in the logging policy's ranking, 0 first.
         _each("policy_place", pa.int16()),
+        # Level of what the viewer would have done, shown or not (easq.samples.BehaviourOrder).
+        _each("behaviour_level", pa.int8()),
     ]
 )
 
@@ -37,6 +39,7 @@ def truth_table(
         "satisfaction": lists(outcome.satisfaction, lengths, pa.float32()),
         "expected_satisfaction": lists(outcome.expected, lengths, pa.float32()),
         "policy_place": lists(outcome.place, lengths, pa.int16()),
+        "behaviour_level": lists(outcome.level, lengths, pa.int8()),
     }
     return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
 

@@ -21,10 +21,22 @@ from easq.study.measures import (
 )
 from easq.study.methods import Method
 from easq.study.plan import Plan
-from easq.study.user_sums import ALL, ANSWERS, FURTHER_ANSWERS
+from easq.study.user_sums import (
+    ALL,
+    ANSWERS,
+    FURTHER_ANSWERS,
+    TOP_BEHAVIOUR,
+    TOP_UNSEEN,
+    TOP_Z,
+    TRUE_BEHAVIOUR,
+    TRUTH,
+)
 
 AFFORDED = BUDGETS[-1]
 """A knob is chosen among the values that cost at most so much behaviour, in % (validation days)."""
+
+SAME_DEPTH = {TRUE_BEHAVIOUR: TRUTH, TOP_BEHAVIOUR: TOP_Z}
+"""What viewers would have done with all candidates, and the satisfaction of as many places."""
 
 
 class Place(NamedTuple):
@@ -66,6 +78,8 @@ class Comparison(NamedTuple):
     base: dict[str, Interval]  # EMER's behaviour, GAUC and satisfaction
     curves: dict[str, Curve]
     tables: dict[str, Table]  # scenario
+    true: dict[str, dict[str, Curve]]  # cost of SAME_DEPTH -> curves over it
+    unseen: dict[str, list[Interval]]  # TOP_UNSEEN at each point of a method, over EMER's
 
 
 def compare(
@@ -73,7 +87,13 @@ def compare(
 ) -> Comparison:
     """Read finished trials and judge. Raises FileNotFoundError where one has not finished."""
     test = evidence(plan, methods, out, "test", ALL)
-    base, curves = at_equal_behaviour(test, draw(test.worlds), methods, subject)
+    draws = draw(test.worlds)
+    base, curves = at_equal_behaviour(test, draws, methods, subject)
+    true = {}
+    for cost, measure in SAME_DEPTH.items():
+        by_truth = test._replace(behaviour=cost, measures=(measure,))
+        levels, true[cost] = at_equal_behaviour(by_truth, draws, methods, subject)
+        base |= levels
     chosen = _chosen(evidence(plan, methods, out, "validation", ALL))
     contenders = {name: m for name, m in methods.items() if not m.is_ceiling}
     tables = {
@@ -82,7 +102,18 @@ def compare(
         )
         for scenario in (ALL, *plan.scenarios)
     }
-    return Comparison(subject, base, curves, tables)
+    return Comparison(subject, base, curves, tables, true, _unseen(test, draws))
+
+
+def _unseen(test: Evidence, draws: Draws) -> dict[str, list[Interval]]:
+    each = {name: range(at.start, at.stop) for name, at in test.places.items()}
+    return {
+        name: [
+            draws.interval(first(gains(test, slice(point, point + 1), TOP_UNSEEN)))
+            for point in points
+        ]
+        for name, points in each.items()
+    }
 
 
 def at_equal_behaviour(

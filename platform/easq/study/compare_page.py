@@ -1,9 +1,9 @@
 """The page of a comparison."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from easq.study.compare import AFFORDED, Comparison, Curve, Table
+from easq.study.compare import AFFORDED, SAME_DEPTH, Comparison, Curve, Table
 from easq.study.curves import BUDGETS
 from easq.study.figures import trade_off
 from easq.study.intervals import Interval
@@ -11,12 +11,27 @@ from easq.study.measures import as_json
 from easq.study.methods import BASE, Method
 from easq.study.page import items, picture, table, told
 from easq.study.report import Findings
-from easq.study.user_sums import ALL, ANSWERS, BEHAVIOUR, FURTHER_ANSWERS, GAUC, TOP_Z, TRUTH
+from easq.study.user_sums import (
+    ALL,
+    ANSWERS,
+    BEHAVIOUR,
+    FURTHER_ANSWERS,
+    GAUC,
+    TOP_BEHAVIOUR,
+    TOP_Z,
+    TRUE_BEHAVIOUR,
+    TRUTH,
+)
 
 TITLES = {
     TRUTH: "true satisfaction, NDCG@5",
     TOP_Z: "mean true satisfaction z of the videos that would be shown",
     ANSWERS[0]: "held-out answers, NDCG@5",
+}
+COSTS = {
+    BEHAVIOUR: "behaviour",
+    TRUE_BEHAVIOUR: "what viewers would do with all candidates, NDCG@5",
+    TOP_BEHAVIOUR: "what viewers would do with the videos that would be shown",
 }
 COLUMNS = ("NDCG@5", "NDCG@10", "HR@1", "HR@5", "HR@10", "MRR", "NDCG@20")
 LISTED = (*ANSWERS, *FURTHER_ANSWERS)
@@ -29,8 +44,9 @@ ASKED = (
     "gained over behaviour lost, and is read at 1 % and at 3 % of behaviour NDCG@5."
 )
 LIMITS = (
-    "Behaviour is judged on what another ranker showed; what viewers would have done with these "
-    "rankings is for an A/B test.",
+    "Behaviour is judged on what another ranker showed, so to rank what it never showed costs "
+    "nothing. What viewers would have done with all candidates only a simulation knows: the "
+    "curves over that are the ones to go by where the two disagree.",
     "Where a curve does not reach a cost with the values tried, it has no number there. "
     "Between the values a curve is taken as straight.",
     "EMER, and so all methods built on it, learns from what viewers did (its posterior loss). Its "
@@ -56,26 +72,43 @@ def findings(
 ) -> Findings:
     """What a reader is shown."""
     blocks = [_base(comparison)]
-    for measure, title in TITLES.items():
-        figure = trade_off(judged_by(comparison, measure), methods, measure)
-        blocks.append(picture(figure, f"Curves of {title} over behaviour lost"))
-        blocks.append(at_budgets(comparison, methods, measure, title))
+    for cost, seen, measure in views(comparison):
+        figure = trade_off(judged_by(seen, measure), methods, measure, COSTS[cost])
+        blocks.append(picture(figure, f"Curves of {TITLES[measure]} over {COSTS[cost]} lost"))
+        blocks.append(at_budgets(seen, methods, measure, TITLES[measure], COSTS[cost]))
     own = methods[comparison.subject].title
     for where, found in comparison.tables.items():
         blocks += [_table_1(found, methods, own, where), items(_saturation(found))]
     blocks.append(every_point(comparison, methods, TITLES, "behaviour NDCG@5 lost, %"))
+    blocks.append(_unseen(comparison, methods))
     return Findings(
         *question,
         blocks,
         LIMITS,
         as_json(comparison),
         gains_as_metrics(comparison),
-        [line for m, title in TITLES.items() for line in verdicts(comparison, methods, m, title)],
+        [
+            line
+            for cost, seen, measure in views(comparison)
+            for line in verdicts(seen, methods, measure, TITLES[measure], COSTS[cost])
+        ],
     )
 
 
+def views(comparison: Comparison) -> Iterator[tuple[str, Comparison, str]]:
+    """Each cost, the comparison with the curves over it, and a measure of satisfaction."""
+    for measure in TITLES:
+        yield BEHAVIOUR, comparison, measure
+    for cost, curves in comparison.true.items():
+        yield cost, comparison._replace(curves=curves), SAME_DEPTH[cost]
+
+
 def verdicts(
-    comparison: Comparison, methods: Mapping[str, Method], measure: str, title: str
+    comparison: Comparison,
+    methods: Mapping[str, Method],
+    measure: str,
+    title: str,
+    cost: str = COSTS[BEHAVIOUR],
 ) -> list[str]:
     """The numbers that matter: what is gained within each budget, and who gains more or less."""
     own, said = comparison.curves[comparison.subject].gain_at[measure], []
@@ -83,7 +116,7 @@ def verdicts(
         others = _others(comparison, methods, measure, budget)
         stands = [f"it {verdict} {', '.join(who)}" for verdict, who in others.items() if who]
         said.append(
-            f"At {budget:g} % behaviour cost, by {title}: {methods[comparison.subject].title} "
+            f"At {budget:g} % of {cost} lost, by {title}: {methods[comparison.subject].title} "
             f"gains {told(own[budget])} over EMER; {'; '.join(stands)}."
         )
     return said
@@ -122,13 +155,17 @@ def standing(lead: Interval) -> str:
 
 
 def _base(comparison: Comparison) -> str:
-    titles = {BEHAVIOUR: "behaviour, NDCG@5", GAUC: "long-view GAUC", **TITLES}
+    titles = {**COSTS, BEHAVIOUR: "behaviour, NDCG@5", GAUC: "long-view GAUC", **TITLES}
     rows = [[titles[name], told(value, signed=False)] for name, value in comparison.base.items()]
     return table(["", "EMER"], rows, "Where EMER stands; everything below is against it")
 
 
 def at_budgets(
-    comparison: Comparison, methods: Mapping[str, Method], measure: str, title: str
+    comparison: Comparison,
+    methods: Mapping[str, Method],
+    measure: str,
+    title: str,
+    cost: str = COSTS[BEHAVIOUR],
 ) -> str:
     """Each method's gain within a budget, and the subject's lead."""
     subject, rows = comparison.subject, []
@@ -141,7 +178,8 @@ def at_budgets(
         rows.append([methods[name].title, *cells, *ahead, f"{dearest:.2f} %"])
     head = [f"gain at {b:g} % cost" for b in BUDGETS]
     head += [f"{methods[subject].title} ahead at {b:g} %" for b in BUDGETS]
-    return table(["method", *head, "dearest value tried"], rows, f"Gain over EMER: {title}")
+    caption = f"Gain over EMER: {title}, where a method costs so much of {cost}"
+    return table(["method", *head, "dearest value tried"], rows, caption)
 
 
 def _table_1(found: Table, methods: Mapping[str, Method], own: str, scenario: str) -> str:
@@ -198,11 +236,24 @@ def every_point(
     return table(["method", "knob", *measures], rows, "Every point, against EMER")
 
 
+def _unseen(comparison: Comparison, methods: Mapping[str, Method]) -> str:
+    """How much each point ranks where behaviour was never logged."""
+    rows = [
+        [methods[name].title, f"{value:g}" if methods[name].knob else "", told(share)]
+        for name, shares in comparison.unseen.items()
+        for value, share in zip(methods[name].values, shares, strict=True)
+    ]
+    caption = "Share of what would be shown that the log never showed, over EMER's"
+    return table(["method", "knob", "share"], rows, caption)
+
+
 def gains_as_metrics(comparison: Comparison) -> dict[str, float]:
     """What is a number, by names that MLflow takes."""
+    over = {"": comparison.curves, **{f"over_{c}/": at for c, at in comparison.true.items()}}
     return {
-        f"{name}/{measure}/gain_at_{budget:g}": interval.value
-        for name, curve in comparison.curves.items()
+        f"{name}/{cost}{measure}/gain_at_{budget:g}": interval.value
+        for cost, curves in over.items()
+        for name, curve in curves.items()
         for measure, of_budget in curve.gain_at.items()
         for budget, interval in of_budget.items()
         if interval.value == interval.value

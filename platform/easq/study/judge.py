@@ -9,7 +9,14 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from easq.evaluate import Answered, answered, behaviour_lists, long_view_lists, satisfaction_lists
+from easq.evaluate import (
+    Answered,
+    answered,
+    behaviour_gains,
+    behaviour_lists,
+    long_view_lists,
+    satisfaction_lists,
+)
 from easq.events import Answer
 from easq.history import History
 from easq.metrics import PerList, auc, chance_in_top, hit_rate, ndcg, rank, reciprocal_rank
@@ -23,7 +30,10 @@ from easq.study.user_sums import (
     GAUC,
     METRICS,
     PARTS,
+    TOP_BEHAVIOUR,
+    TOP_UNSEEN,
     TOP_Z,
+    TRUE_BEHAVIOUR,
     TRUTH,
     UserSums,
 )
@@ -38,6 +48,7 @@ class Requests(NamedTuple):
     scenarios: tuple[str, ...]  # `all` first
     satisfaction: np.ndarray  # z, [N]
     expected: np.ndarray  # z as far as features tell, [N]
+    behaviour: np.ndarray  # gain of what the viewer would do, shown or not, [N]
 
     @classmethod
     def of(cls, judged: Judged, history: History) -> Self:
@@ -52,6 +63,7 @@ class Requests(NamedTuple):
             named,
             truth_values(truth, "satisfaction"),
             truth_values(truth, "expected_satisfaction"),
+            behaviour_gains(truth_values(truth, "behaviour_level")),
         )
 
 
@@ -88,20 +100,24 @@ class Weighed(NamedTuple):
 def _of_requests(
     requests: Requests, scores: np.ndarray, satisfied_above: float, shown: int
 ) -> dict[str, Weighed]:
-    flat, z = requests.flat, requests.satisfaction
-    behaviour = ndcg(behaviour_lists(flat, scores, BehaviourOrder()), 5)
-    gauc = auc(long_view_lists(flat, scores))
-    truth = ndcg(rank(scores, z > satisfied_above, flat.request), 5)
+    flat, satisfied = requests.flat, requests.satisfaction > satisfied_above
     top = chance_in_top(scores, flat.request, shown)
-    lengths = np.bincount(flat.request, top)
-    every = np.arange(len(lengths))
-    mean_z = Weighed(every, np.bincount(flat.request, top * z) / lengths, np.ones(len(lengths)))
     return {
-        BEHAVIOUR: _alike(behaviour),
-        GAUC: Weighed(*gauc),
-        TRUTH: _alike(truth),
-        TOP_Z: mean_z,
+        BEHAVIOUR: _alike(ndcg(behaviour_lists(flat, scores, BehaviourOrder()), 5)),
+        GAUC: Weighed(*auc(long_view_lists(flat, scores))),
+        TRUTH: _alike(ndcg(rank(scores, satisfied, flat.request), 5)),
+        TRUE_BEHAVIOUR: _alike(ndcg(rank(scores, requests.behaviour, flat.request), 5)),
+        TOP_Z: _of_top(flat, top, requests.satisfaction),
+        TOP_BEHAVIOUR: _of_top(flat, top, requests.behaviour),
+        TOP_UNSEEN: _of_top(flat, top, ~flat.exposed),
     }
+
+
+def _of_top(flat: Flat, top: np.ndarray, values: np.ndarray) -> Weighed:
+    """Mean of values [N] over what would be shown; `top`: the chance of each to be, [N]."""
+    shown = np.bincount(flat.request, top)
+    means = np.bincount(flat.request, top * values) / shown
+    return Weighed(np.arange(len(shown)), means, np.ones(len(shown)))
 
 
 def _alike(lists: PerList) -> Weighed:

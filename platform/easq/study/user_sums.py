@@ -13,7 +13,13 @@ ANSWERS = tuple(f"answers_{name}" for name in ("ndcg_5", "ndcg_10", "hr_1", "hr_
 """The six columns of the paper's Table 1, in its order."""
 FURTHER_ANSWERS = ("answers_ndcg_20",)
 TRUTH, TOP_Z = "truth_ndcg_5", "truth_top_z"
-METRICS = (BEHAVIOUR, GAUC, *ANSWERS, *FURTHER_ANSWERS, TRUTH, TOP_Z)
+TRUE_BEHAVIOUR, TOP_BEHAVIOUR = "true_behaviour_ndcg_5", "true_behaviour_top"
+"""What viewers would have done with all candidates, shown or not, judged as TRUTH and TOP_Z are:
+BEHAVIOUR knows of those only that another ranker showed."""
+TOP_UNSEEN = "top_unseen"
+"""Share of what would be shown that the log never showed, so that BEHAVIOUR cannot judge it."""
+OF_THE_WORLD = (TRUTH, TOP_Z, TRUE_BEHAVIOUR, TOP_BEHAVIOUR, TOP_UNSEEN)
+METRICS = (BEHAVIOUR, GAUC, *ANSWERS, *FURTHER_ANSWERS, *OF_THE_WORLD)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,17 @@ from easq.study.intervals import draw
 from easq.study.measures import improvement
 from easq.study.methods import BASE
 from easq.study.report import of_plan
-from easq.study.user_sums import ALL, ANSWERS, BEHAVIOUR, METRICS, TOP_Z, TRUTH, UserSums
+from easq.study.user_sums import (
+    ALL,
+    ANSWERS,
+    BEHAVIOUR,
+    METRICS,
+    TOP_BEHAVIOUR,
+    TOP_UNSEEN,
+    TOP_Z,
+    TRUTH,
+    UserSums,
+)
 
 from .made import METHODS, PLAN, STEP, USERS, Means, Points, curve, evidence_of, keep
 
@@ -29,7 +39,8 @@ def compared(**rivals) -> Comparison:
     points = {BASE: [{}], "easq": EASQ, **rivals}
     test = evidence_of(points)
     found = at_equal_behaviour(test, draw(test.worlds), methods_of(points), "easq")
-    return Comparison("easq", *found, {})
+    true = {TOP_BEHAVIOUR: dict(found[1])}
+    return Comparison("easq", *found, {}, true, {})
 
 
 def test_a_rival_that_shows_more_satisfying_videos_is_told_of_though_its_ndcg_is_lower():
@@ -39,9 +50,32 @@ def test_a_rival_that_shows_more_satisfying_videos_is_told_of_though_its_ndcg_is
     assert lead[TOP_Z][3.0].value == pytest.approx(-0.075)
     says = findings(comparison, METHODS).says
     by_ndcg, by_shown = says[:2], says[2:4]
+    assert says[0].startswith("At 1 % of behaviour lost, by true satisfaction, NDCG@5: ")
     assert all("it is ahead of the rival (+0.0" in line for line in by_ndcg)
     assert all("it is behind the rival (-0.0" in line for line in by_shown)
     assert "it is behind the rival" in index({"compare": says}, of_plan(PLAN))
+
+
+def test_a_rival_that_pays_where_the_log_does_not_look_is_found_out(tmp_path):
+    """It costs what EASQ costs on what was shown, and twice as much of what viewers would do."""
+    easq = [{**p, TOP_BEHAVIOUR: p[BEHAVIOUR]} for p in curve(0.1, 0.2)]
+    paid = (0.5 * 0.96, 0.5 * 0.92)
+    rival = [
+        {**p, TOP_BEHAVIOUR: cost, TOP_UNSEEN: 0.6}
+        for p, cost in zip(curve(0.12, 0.22), paid, strict=True)
+    ]
+    points = {BASE: [{}], "easq": easq, "rival": rival}
+    keep(points, tmp_path)
+    found = compare(PLAN, methods_of(points), tmp_path)
+    lead = found.curves["rival"].ahead[TOP_Z][1.0]
+    assert lead.value == pytest.approx(-0.01, abs=1e-6)
+    over_truth = found.true[TOP_BEHAVIOUR]["rival"]
+    assert over_truth.ahead[TOP_Z][1.0].value == pytest.approx(0.02, abs=1e-6)
+    assert over_truth.places[1].cost.value == pytest.approx(8, abs=1e-4)
+    assert [share.value for share in found.unseen["rival"]] == pytest.approx([0.1] * 2, abs=1e-6)
+    page = "".join(findings(found, METHODS).blocks)
+    assert "that the log never showed" in page
+    assert findings(found, METHODS).metrics["rival/over_true_behaviour_top/truth_top_z/gain_at_1"]
 
 
 def test_answers_to_another_questionnaire_are_not_compared():
@@ -49,7 +83,7 @@ def test_answers_to_another_questionnaire_are_not_compared():
     assert set(comparison.curves["census"].gain_at) == {TRUTH, TOP_Z}
     says = findings(comparison, METHODS).says
     behind = [bool(re.search("behind the ceiling the census", line)) for line in says]
-    assert behind == [True] * 4 + [False] * 2
+    assert behind == [True] * 4 + [False] * 2 + [True] * 2
 
 
 def test_table_1_counts_its_lists_and_names_the_columns_that_tell_nothing_apart(tmp_path):

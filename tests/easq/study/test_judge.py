@@ -43,7 +43,8 @@ def requests() -> Requests:
     flat = flatten(pa.Table.from_pylist(rows, schema=EVERY_SAMPLE))
     z = np.array([0, 1, 1.0, -1.0, 0.0, 2.0, 0.5, -0.5, 0.2])
     part = np.array([PARTS.index(p) for p in ("validation", "test", "test", "test")])
-    return Requests(flat, part, np.array([1, 1, 2, 2]), (ALL, "main", "explore"), z, z)
+    would = np.array([0, 1, 1.0, 0, 3, 0, 1, 1, 0])
+    return Requests(flat, part, np.array([1, 1, 2, 2]), (ALL, "main", "explore"), z, z, would)
 
 
 SCORES = np.array([2.0, 1.0, 3.0, 2.0, 1.0, 1.0, 2.0, 5.0, 5.0])
@@ -72,6 +73,26 @@ def test_each_user_gets_the_sums_of_its_own_lists(requests):
     # Shown are two: z 1 and -1; 2 and .5; -.5 and .2.
     assert of("truth_top_z", "test", ALL) == pytest.approx(np.array([[1.25, -0.15], [2, 1]]))
     assert of("truth_top_z", "test", "main") == pytest.approx(np.array([[0, 0], [1, 0]]))
+
+
+def test_behaviour_of_candidates_that_nobody_was_shown_counts_where_it_is_known(requests):
+    exposed = np.array([True, True, True, False, False, True, True, True, True])
+    hidden = requests._replace(flat=requests.flat._replace(exposed=exposed))
+    sums = judge(hidden, {"served": SCORES}, satisfied_above=0.7, shown=2)
+
+    def of(metric: str) -> list[list[float]]:
+        return sums.select("served", "test", ALL)[METRICS.index(metric)].tolist()
+
+    second = 1 / np.log2(3)
+    # Gains 1, 0 and 3 in this order where 3, 1 and 0 were best; 1 before 0; a tie of 1 and 0.
+    ndcg = (1 + 3 / np.log2(4)) / (3 + second)
+    expected = np.array([[ndcg + 1, (1 + second) / 2], [2, 1]])
+    assert of("true_behaviour_ndcg_5") == pytest.approx(expected)
+    # Shown are two: gains 1 and 0 in each request; only the second of the first was never shown.
+    assert of("true_behaviour_top") == pytest.approx(np.array([[1, 0.5], [2, 1]]))
+    assert of("top_unseen") == pytest.approx(np.array([[0.5, 0], [2, 1]]))
+    # The log's behaviour knows nothing of them: one candidate is left, and it was watched.
+    assert of("behaviour_ndcg_5")[0][0] == pytest.approx(1)
 
 
 def test_answers_of_a_user_make_one_list_over_requests_by_percentile(requests):
