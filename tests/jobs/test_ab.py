@@ -20,6 +20,7 @@ from easq.simulate.visits import VisitConfig
 from easq.simulate.world import WorldConfig
 from easq.study.plan import Plan
 from easq.study.report import Origin
+from jobs import ab_loop
 from jobs.ab import ab, ab_tested, experiment_of
 from jobs.ab_loop import own_line
 from jobs.ab_outcome import CONTROL, TREATMENT
@@ -115,6 +116,16 @@ def test_a_day_over_http_is_counted_by_the_users_and_kept_by_the_platform(
     assert figures["users"]["seen"] == [int((arm == 1).sum()), int((arm == 0).sum())]
     came = sums.views > 0
     assert figures["served"]["seen"] == [int((came & (arm == n)).sum()) for n in (1, 0)]
+
+
+def test_at_the_paper_s_share_the_rest_sees_the_service_s_own_line():
+    """EASQ §5.3: 5.1 % of the users in each arm."""
+    users = CONFIG.model_copy(update={"world": WorldConfig(users=10_000)})
+    test = ab_loop.Test(users, experiment_of(share=0.051, seed=7, same=False), days=7)
+    arm = test.experiment.arms_of(np.arange(10_000))
+    assert [(arm == number).sum() for number in (0, 1)] == pytest.approx([510, 510], abs=66)  # 3 sd
+    assert (test.line_of == (arm == 0)).all()  # line 0 is the service's own, 1 the control's
+    assert test.lines == ["easq", "emer"]
 
 
 def test_a_folder_of_another_test_is_refused(tmp_path):
