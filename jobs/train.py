@@ -3,6 +3,7 @@
 Usage: easq train CONFIG [--set key=value ...]
 """
 
+import os
 import signal
 import tomllib
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from ray.exceptions import ActorDiedError
 from ray.train import TrainingFailedError
 from rich.console import Console
 
@@ -55,7 +57,7 @@ def problems_told() -> Iterator[None]:
     except (ValueError, OSError) as error:
         problems.print(sentence(error))
         raise typer.Exit(2) from error
-    except (TrainingFailedError, MlflowError) as error:
+    except (TrainingFailedError, MlflowError, ActorDiedError) as error:
         problems.print(f"training failed: {reason(error)}")
         raise typer.Exit(1) from error
     except (KeyboardInterrupt, SystemExit) as stop:
@@ -97,7 +99,8 @@ def train_run(
             beside.enter_context(tracked(config))
             beside.enter_context(TrainingProgress(folder, console))
 
-        latest = fit(config, begin, turn)
+        with ended_with_controller(config, console):
+            latest = fit(config, begin, turn)
         if config.stream is None and complete(config) is None:
             raise KeyboardInterrupt  # a history that was drained is not at its end
     state = "complete" if config.stream is None else "drained, and the same command goes on"
@@ -105,6 +108,22 @@ def train_run(
         f"run {name} is {state}: {latest.window} windows, {latest.step} steps, "
         f"checkpoint {folder / latest.checkpoint}"
     )
+
+
+@contextmanager
+def ended_with_controller(config: TrainConfig, console: Console) -> Iterator[None]:
+    """End this process at once, with status 1, when Ray Train's controller of a log has died.
+
+    Another driver may wait for its turn, and what MLflow lacks is carried on by the next: neither
+    is worth the ten seconds that the pictures of an end take.
+    """
+    try:
+        yield
+    except ActorDiedError as error:
+        if config.stream is None:
+            raise
+        console.print(f"Ray Train's controller has died, and with it this process: {reason(error)}")
+        os._exit(1)
 
 
 def dropped_budget(config: TrainConfig) -> str | None:

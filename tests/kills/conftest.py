@@ -38,7 +38,9 @@ VICTIMS = {
     "joiner": ("join", b""),
     "driver": ("train", b""),
     "worker": ("ray", WORKER),
+    "all workers": ("ray", WORKER),
     "frozen worker": ("ray", WORKER),
+    "train controller": ("ray", b"ray::TrainController"),
     "cluster": ("ray", b""),
     "replica": ("serving", b"ray::ServeReplica"),
     "controller": ("serving", b"ray::ServeController"),
@@ -120,6 +122,13 @@ def _working(processes: list[Process]) -> list[Process]:
     time.sleep(1)
     used = [_used(p) - b for p, b in zip(processes, before, strict=True)]
     return [p for p, ticks in zip(processes, used, strict=True) if 2 * ticks > max(used)]
+
+
+def _chosen(kind: str, found: list[Process], choice: int) -> list[Process]:
+    """The oldest controller is that of the driver that trains: others began later, to wait."""
+    if kind == "all workers":
+        return found
+    return [found[0 if kind == "train controller" else choice % len(found)]]
 
 
 def _used(process: Process) -> int:
@@ -222,12 +231,15 @@ class Stage:
         return pid if (pid := last_turn(run_folder(self.loop.config))) in running else None
 
     def kill(self, kind: str, choice: int) -> float:
-        """Kill -9 one of a kind, as soon as there is one, or stop it for good; returns when."""
+        """Kill -9 one of a kind, or all, as soon as there is one, or stop it; returns when."""
         self.wait_until(lambda: self.victims(kind))
-        found = self.victims(kind)
-        victim = found[choice % len(found)]
-        os.kill(victim.pid, signal.SIGSTOP if kind.startswith("frozen") else signal.SIGKILL)
-        return time.time()
+        driver = self._driver()
+        for victim in _chosen(kind, self.victims(kind), choice):
+            os.kill(victim.pid, signal.SIGSTOP if kind.startswith("frozen") else signal.SIGKILL)
+        at = time.time()
+        if kind == "train controller":
+            self.wait_until(lambda: self._driver() not in (None, driver))
+        return at
 
     def stands_by(self) -> bool:
         """Whether the drivers that wait are prepared, and neither they nor their workers work."""
