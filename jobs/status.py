@@ -17,7 +17,7 @@ from easq.log.connect import open_log
 from easq.log.interface import EVENTS, MODELS, SAMPLES, Log, LogError
 from easq.registry_aliases import newest_tags
 from easq.registry_client import MlflowError
-from easq.rollout import lane_stopped, newest_rollout, rollouts
+from easq.rollout import held, lane_stopped, newest_rollout, rollouts
 from easq.train.lines import last_line
 from easq.train.position import newest_checkpoint, read_position
 from easq.train.run_folder import QUARANTINE, WINDOWS, waiting_versions
@@ -166,10 +166,10 @@ def decisions(log: Log) -> list[dict[str, Any]]:
     """The last rollouts, newest first."""
     try:
         begin, end = log.begin(MODELS, 0), log.end(MODELS, 0)
-        told = {one.seq: one for one in rollouts(log, max(begin, end - TAIL), end)}
+        told = {one.seq: one for one in held(rollouts(log, max(begin, end - TAIL), end))}
     except LogError:
         return []
     newest = sorted(told.values(), key=lambda one: one.seq, reverse=True)[:5]
     return [
-        {"at_ms": one.made_at_ms, **one.rollout.model_dump(exclude={"repeats"})} for one in newest
+        {"at_ms": one.made_at_ms, **one.rollout.model_dump(exclude={"repeats", "decided_on"})} for one in newest
     ]
