@@ -23,6 +23,7 @@ from easq.train.position import newest_checkpoint, read_position
 from easq.train.run_folder import run_folder
 from easq.train.trainer import complete, fit, signals_kept
 from jobs.cluster import ray_cluster
+from jobs.freshness_watch import FreshnessWatch, training_of
 from jobs.local_ray import slots
 from jobs.problems import sentence
 from jobs.progress import TrainingProgress
@@ -98,6 +99,9 @@ def train_run(
                 console.print(dropped)
             beside.enter_context(tracked(config))
             beside.enter_context(TrainingProgress(folder, console))
+            if config.stream is not None:
+                takers = [training_of(config)]
+                beside.enter_context(FreshnessWatch(config.stream.log, takers, console.print))
 
         with ended_with_controller(config, console):
             latest = fit(config, begin, turn)

@@ -124,6 +124,8 @@ class StreamSection(Section):
     """Windows that one Ray Data pass is long, to the next checkpoint."""
     checkpoint_windows: int = Field(default=60, ge=1)
     """Windows of the log between checkpoints; they are shorter than those of a history."""
+    fresh_seconds: float = Field(default=8.0, gt=0)
+    """Whoever operates the loop is told where something waits for longer to be joined or learnt."""
 
     @property
     def whole_pass(self) -> int:
