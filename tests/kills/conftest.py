@@ -73,6 +73,8 @@ max_failures = -1
 [tracking]
 uri = "sqlite:///{folder}/mlflow.db"
 register_every_minutes = 0.5
+gate = {gate}
+{more}
 """
 
 
@@ -135,6 +137,12 @@ def _used(process: Process) -> int:
     return stat.used if (stat := _stat(process.pid)) is not None else 0
 
 
+def resident_mb(pid: int) -> float:
+    """Of its own: without the files and the shared memory that it has mapped."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("RssAnon:")[2].split()[0]) / 1e3
+
+
 def _command(pid: int) -> bytes:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -176,6 +184,11 @@ class Lag:
         times = np.array(self.times)
         return np.array(self.seconds)[(times >= start) & (times < end)]
 
+    def first_beyond(self, seconds: float, since: float) -> float:
+        """When the lag was first longer, in Unix seconds. Raises StopIteration: it never was."""
+        looks = zip(self.times, self.seconds, strict=True)
+        return next(at for at, lag in looks if at >= since and lag > seconds)
+
     def is_usual(self, usual: float) -> bool:
         """Over the last seconds; the lag of a single moment swings with each window."""
         now = self.times[-1]
@@ -197,11 +210,13 @@ class Stage:
     def __init__(self, loop: Loop, history: History) -> None:
         self.loop, self.history = loop, history
         self.lag = Lag(open_log(loop.log))
+        self.told = list[tuple[float, str]]()
+        """What the loop has said, and when."""
         self.known: set[Process] = set()
         """All processes of the loop that have been seen."""
 
     def look(self) -> None:
-        self.loop.look()
+        self.told += [(time.time(), sentence) for sentence in self.loop.look()]
         self.lag.look()
 
     def wait_until(self, fact: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
@@ -275,17 +290,27 @@ OpenStage = Callable[..., AbstractContextManager[Stage]]
 def stage(tmp_path: Path) -> Iterator[OpenStage]:
     """stage(requests, workers, feedback_seconds, engine): a loop that has learnt from viewers.
 
-    Its log outlives it.
+    Its log outlives it. `more` is added to the configuration, `serving` to the service's settings.
     """
 
     @contextmanager
     def open_stage(
-        requests: int, workers: int, feedback_seconds: float, engine: Engine = "sqlite"
+        requests: int,
+        workers: int,
+        feedback_seconds: float,
+        engine: Engine = "sqlite",
+        more: str = "",
+        gate: bool = False,
+        **serving: str,
     ) -> Iterator[Stage]:
         history = _history(tmp_path / "history", requests)
-        config = _config(tmp_path, workers, logs.enter_context(LOGS[engine](tmp_path)))
+        log = logs.enter_context(LOGS[engine](tmp_path))
+        config = _config(tmp_path, workers, log, more, gate)
         settings = LoopSettings(
-            replicas=2, feedback_seconds=feedback_seconds, standby=True, serving=SERVING
+            replicas=2,
+            feedback_seconds=feedback_seconds,
+            standby=True,
+            serving=SERVING | serving,
         )
         loop = Loop(config, tmp_path / "loop.toml", tmp_path, settings)
         try:
@@ -305,7 +330,8 @@ def _history(folder: Path, requests: int) -> History:
     return write_simulation(folder, SimulationConfig(world=world, traffic=traffic))
 
 
-def _config(folder: Path, workers: int, log: str) -> TrainConfig:
+def _config(folder: Path, workers: int, log: str, more: str, gate: bool) -> TrainConfig:
     path = folder / "loop.toml"
-    path.write_text(CONFIG.format(folder=folder, workers=workers, spares=workers + 1, log=log))
+    values = {"workers": workers, "spares": workers + 1, "more": more, "gate": str(gate).lower()}
+    path.write_text(CONFIG.format(folder=folder, log=log, **values))
     return load_config(path)
