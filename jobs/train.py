@@ -5,6 +5,7 @@ Usage: easq train CONFIG [--set key=value ...]
 
 import os
 import signal
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -93,6 +94,9 @@ def train_run(
         # After Ray has put its own handlers in place. Once it trains, the first signal drains.
         signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
+        def say(sentence: str) -> None:
+            console.print(f"{time.strftime('%H:%M:%S')}  {sentence}")
+
         def begin() -> None:
             console.print(f"run {name} in {folder}")
             if (dropped := dropped_budget(config)) is not None:
@@ -101,7 +105,7 @@ def train_run(
             beside.enter_context(TrainingProgress(folder, console))
             if config.stream is not None:
                 takers = [training_of(config)]
-                beside.enter_context(FreshnessWatch(config.stream.log, takers, console.print))
+                beside.enter_context(FreshnessWatch(config.stream.log, takers, say))
 
         with ended_with_controller(config, console):
             latest = fit(config, begin, turn)

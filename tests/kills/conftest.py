@@ -40,6 +40,7 @@ VICTIMS = {
     "worker": ("ray", WORKER),
     "all workers": ("ray", WORKER),
     "frozen worker": ("ray", WORKER),
+    "frozen reader": ("ray", b"ray::ReadPassSource"),
     "train controller": ("ray", b"ray::TrainController"),
     "cluster": ("ray", b""),
     "replica": ("serving", b"ray::ServeReplica"),
@@ -69,6 +70,7 @@ pass_windows = 20
 num = {workers}
 spares = {spares}
 max_failures = -1
+hang_seconds = {hang_seconds}
 
 [tracking]
 uri = "sqlite:///{folder}/mlflow.db"
@@ -301,11 +303,13 @@ def stage(tmp_path: Path) -> Iterator[OpenStage]:
         engine: Engine = "sqlite",
         more: str = "",
         gate: bool = False,
+        hang_seconds: float = 300.0,
         **serving: str,
     ) -> Iterator[Stage]:
         history = _history(tmp_path / "history", requests)
         log = logs.enter_context(LOGS[engine](tmp_path))
-        config = _config(tmp_path, workers, log, more, gate)
+        values = {"workers": workers, "spares": workers + 1, "hang_seconds": hang_seconds}
+        config = _config(tmp_path, log=log, more=more, gate=str(gate).lower(), **values)
         settings = LoopSettings(
             replicas=2,
             feedback_seconds=feedback_seconds,
@@ -330,8 +334,7 @@ def _history(folder: Path, requests: int) -> History:
     return write_simulation(folder, SimulationConfig(world=world, traffic=traffic))
 
 
-def _config(folder: Path, workers: int, log: str, more: str, gate: bool) -> TrainConfig:
+def _config(folder: Path, **values: object) -> TrainConfig:
     path = folder / "loop.toml"
-    values = {"workers": workers, "spares": workers + 1, "more": more, "gate": str(gate).lower()}
-    path.write_text(CONFIG.format(folder=folder, log=log, **values))
+    path.write_text(CONFIG.format(folder=folder, **values))
     return load_config(path)

@@ -1,4 +1,4 @@
-"""A training slower than the stream: it is told of, its memory stays as it is, nothing is lost."""
+"""A training slower than the stream, or that waits for what hangs: nothing is lost."""
 
 import json
 import os
@@ -29,7 +29,7 @@ pytestmark = [
 STOPPED_SECONDS, GOING_SECONDS = 6.0, 0.15
 """Of a turn; a worker that is stopped for 10 s is taken for hung, and killed."""
 SLOW_SECONDS, WARM_SECONDS, LOOK_SECONDS = 90.0, 45.0, 1.0
-TOLD_SECONDS = 10.0
+TOLD_SECONDS, HANG_SECONDS, IN_TIME_SECONDS = 10.0, 20.0, 2.0
 GROWTH = 0.05
 FEEDBACK_SECONDS, TOKEN_SECONDS = 15.0, "30"
 """The joiner keeps a request as long as its token: for the usual hour, it would still fill up."""
@@ -77,6 +77,25 @@ def test_a_slow_training_is_told_of_and_loses_nothing(stage, tmp_path, capsys):
     assert after == []
     assert failed == 0
     assert max(grown.values()) < GROWTH
+
+
+def test_a_reader_that_hangs_is_noticed_by_the_worker_that_waits_for_it(stage, tmp_path, capsys):
+    with stage(1500, 1, FEEDBACK_SECONDS, hang_seconds=HANG_SECONDS) as it:
+        it.wait_until(it.stands_by)
+        with under_load(it, tmp_path / "viewers.jsonl", capsys) as drill:
+            [reader], [worker] = it.victims("frozen reader"), it.victims("worker")
+            at = it.kill("frozen reader", 0)
+            it.wait_until(lambda: not worker.is_alive())
+            noticed = time.time() - at
+            it.wait_until(lambda: it.lag.frontier > at)
+            it.wait_until(lambda: it.lag.seconds[-1] < IN_TIME_SECONDS)
+            recovered, failed = time.time() - at, drill.failed()
+            it.wait_until(lambda: not reader.is_alive())
+        check_events(it, tmp_path / "viewers.jsonl", capsys)
+    seconds = {"noticed_seconds": round(noticed, 1), "recovered_seconds": round(recovered, 1)}
+    tell(capsys, {"fault": "a reader hangs", "failed": failed, **seconds})
+    assert failed == 0
+    assert noticed < 2 * HANG_SECONDS + TOLD_SECONDS
 
 
 @contextmanager
