@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -63,8 +63,8 @@ width = 32
 
 [stream]
 log = "{log}"
-checkpoint_windows = 10
-pass_windows = 20
+checkpoint_windows = {checkpoint_windows}
+pass_windows = {pass_windows}
 
 [workers]
 num = {workers}
@@ -74,10 +74,21 @@ hang_seconds = {hang_seconds}
 
 [tracking]
 uri = "sqlite:///{folder}/mlflow.db"
-register_every_minutes = 0.5
+register_every_minutes = {register_every_minutes}
 gate = {gate}
 {more}
 """
+
+
+FAST = {
+    "checkpoint_windows": 10,
+    "pass_windows": 20,
+    "register_every_minutes": 0.5,
+    "hang_seconds": 300,
+    "gate": "false",
+    "more": "",
+}
+"""What comes round a few times in a drill of minutes."""
 
 
 class Process(NamedTuple):
@@ -292,7 +303,7 @@ OpenStage = Callable[..., AbstractContextManager[Stage]]
 def stage(tmp_path: Path) -> Iterator[OpenStage]:
     """stage(requests, workers, feedback_seconds, engine): a loop that has learnt from viewers.
 
-    Its log outlives it. `more` is added to the configuration, `serving` to the service's settings.
+    Its log outlives it. Further settings are those of FAST; `serving` are the service's.
     """
 
     @contextmanager
@@ -301,20 +312,18 @@ def stage(tmp_path: Path) -> Iterator[OpenStage]:
         workers: int,
         feedback_seconds: float,
         engine: Engine = "sqlite",
-        more: str = "",
-        gate: bool = False,
-        hang_seconds: float = 300.0,
-        **serving: str,
+        serving: Mapping[str, str] = {},
+        **changes: object,
     ) -> Iterator[Stage]:
         history = _history(tmp_path / "history", requests)
         log = logs.enter_context(LOGS[engine](tmp_path))
-        values = {"workers": workers, "spares": workers + 1, "hang_seconds": hang_seconds}
-        config = _config(tmp_path, log=log, more=more, gate=str(gate).lower(), **values)
+        values = {"workers": workers, "spares": workers + 1, "log": log}
+        config = _config(tmp_path, **(FAST | values | changes))
         settings = LoopSettings(
             replicas=2,
             feedback_seconds=feedback_seconds,
             standby=True,
-            serving=SERVING | serving,
+            serving=SERVING | dict(serving),
         )
         loop = Loop(config, tmp_path / "loop.toml", tmp_path, settings)
         try:

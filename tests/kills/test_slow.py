@@ -31,12 +31,12 @@ STOPPED_SECONDS, GOING_SECONDS = 6.0, 0.15
 SLOW_SECONDS, WARM_SECONDS, LOOK_SECONDS = 90.0, 45.0, 1.0
 TOLD_SECONDS, HANG_SECONDS, IN_TIME_SECONDS = 10.0, 20.0, 2.0
 GROWTH = 0.05
-FEEDBACK_SECONDS, TOKEN_SECONDS = 15.0, "30"
+FEEDBACK_SECONDS, TOKENS = 15.0, {"token_seconds": "30"}
 """The joiner keeps a request as long as its token: for the usual hour, it would still fill up."""
 
 
 def test_a_slow_training_is_told_of_and_loses_nothing(stage, tmp_path, capsys):
-    with stage(1500, 1, FEEDBACK_SECONDS, token_seconds=TOKEN_SECONDS) as it:
+    with stage(1500, 1, FEEDBACK_SECONDS, serving=TOKENS) as it:
         it.wait_until(it.stands_by)
         with under_load(it, tmp_path / "viewers.jsonl", capsys) as drill:
             drill.watch(WARM_SECONDS)

@@ -29,7 +29,7 @@ pytestmark = [
 WARM_SECONDS, LOOK_SECONDS = 180.0, 5.0
 BLOCK = 6
 """Looks whose mean is a point of the line: memory swings within a window."""
-FEEDBACK_SECONDS, TOKEN_SECONDS = 15.0, 30
+FEEDBACK_SECONDS, TOKENS = 15.0, {"token_seconds": "30"}
 MOST_MEGABYTES = 8.0
 """That a part may gain over all the minutes, beyond twice the standard error."""
 FORGETS_SOON = f"""
@@ -37,6 +37,14 @@ FORGETS_SOON = f"""
 window_days = {60 / 86_400}
 """
 """What is kept for an hour, or for a month, would still fill up."""
+AS_USUAL = {
+    "checkpoint_windows": 60,
+    "pass_windows": 3600,
+    "register_every_minutes": 2,
+    "gate": "true",
+    "more": FORGETS_SOON,
+}
+"""But for the versions, which come every five minutes otherwise."""
 
 
 class Trend(NamedTuple):
@@ -50,8 +58,7 @@ class Trend(NamedTuple):
 
 
 def test_under_steady_viewers_no_part_grows(stage, tmp_path, capsys):
-    options = {"token_seconds": str(TOKEN_SECONDS)}
-    with stage(1500, 2, FEEDBACK_SECONDS, more=FORGETS_SOON, gate=True, **options) as it:
+    with stage(1500, 2, FEEDBACK_SECONDS, serving=TOKENS, **AS_USUAL) as it:
         it.wait_until(it.stands_by)
         with under_load(it, tmp_path / "viewers.jsonl", capsys) as drill:
             drill.watch(WARM_SECONDS)
