@@ -90,7 +90,6 @@ def downtime(loop: Loop, seconds: float) -> Block:
     training.stop()
     _watch(loop, seconds)
     lines = Lines(run_folder(loop.config) / WINDOWS)
-    lines.new()
     began, learnt = time.time(), list[Learnt]()
     loop.supervisor.start("train")
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -98,7 +97,8 @@ def downtime(loop: Loop, seconds: float) -> Block:
         if time.monotonic() > deadline:
             raise RuntimeError(f"training has not caught up; see {loop.folder}")
         _watch(loop, 0.2)
-        learnt = in_time([*learnt, *map(_learnt, lines.new())])
+        new = [_learnt(line) for line in lines.new() if "lag_seconds" in line]
+        learnt = in_time([*learnt, *(window for window in new if window.at > began)])
     _watch(loop, CALM_SECONDS)
     first, last = learnt[0], learnt[-1]
     return Block(

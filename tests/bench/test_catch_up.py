@@ -9,7 +9,7 @@ import pytest
 
 pytestmark = [pytest.mark.bench, pytest.mark.ray, pytest.mark.timeout(900)]
 
-BLOCKS, DOWN_SECONDS = 3, 40
+BLOCKS, DOWN_SECONDS = 2, 20
 
 
 def test_training_catches_up_faster_than_viewers_go_on(report, blocks, tmp_path):
