@@ -43,7 +43,7 @@ def ray_cluster(cpus: int, dashboard: bool = False, address: str | None = None) 
 
 
 def _start(folder: Path, cpus: int, dashboard: bool) -> None:
-    os.environ.update(local_environment())
+    os.environ.update(local_environment(dashboard))
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     ray.init(
         address="local",

@@ -21,7 +21,7 @@ from easq.log.interface import MODELS, Log, LogError
 from easq.registry import ANCHOR, CHAMPION, Version, champion
 from easq.registry_aliases import numbered, point
 from easq.registry_client import MlflowAwayError, MlflowError
-from easq.rollout import announce, newest_rollout, rolled_back, rollouts
+from easq.rollout import announce, held, newest_rollout, rolled_back, rollouts
 from easq.train.config import absolute_uri
 from jobs.gatekeeper import Gatekeeper, GatekeeperConfig
 
@@ -121,8 +121,8 @@ def _served_before(topic: Log, live: Version | None) -> int:
     Raises:
         ValueError: nobody has written down what was served before.
     """
-    told = sorted(rollouts(topic, topic.begin(MODELS, 0), topic.end(MODELS, 0)), reverse=True)
-    newest = [one.rollout for one in told]
+    told = list(held(rollouts(topic, topic.begin(MODELS, 0), topic.end(MODELS, 0))))
+    newest = [one.rollout for one in reversed(told)]
     if newest and not newest[0].follow_deltas:
         at = newest[0].version
         newest = [one for one in newest if one.follow_deltas and one.version == at]

@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,11 +17,12 @@ from easq.registry import champion
 from easq.train.config import TrainConfig, load_config
 from easq.train.durable import replace_file
 from easq.train.run_folder import run_folder
+from jobs.freshness_watch import FreshnessWatch, joining_by, training_of
 from jobs.local_ray import local_environment, slots
 from jobs.services import free_port
 from jobs.supervisor import Part, Supervisor
 
-STATE = "up.json"
+STATE, JOINED = "up.json", "join.json"
 DRIVERS = ("train", "standby", "standby-2")
 """Of the service's own line: one trains, one waits for its end with workers, one without."""
 DRAIN_SECONDS = 120.0
@@ -91,12 +93,18 @@ class Loop:
             parts = [self._mlflow(), *parts]
         parts += [self._gate()] if self.tracking.gate else []
         self.supervisor = Supervisor(parts, folder, held)
+        self.told = SimpleQueue[str]()
+        joining = joining_by(folder / JOINED, config.stream.fresh_seconds)
+        takers = [joining, *map(training_of, self.lines)]
+        self.watch = FreshnessWatch(self.log, takers, self.told.put)
 
     def start(self, *names: str) -> None:
         """Start the named parts; all, if none is named."""
         champion(self.tracking.uri, self.tracking.model_name)  # makes the database, once
         open_log(self.log, self.settings.log_partitions).close()  # as wide as all will find it
         self.supervisor.start(*names)
+        if not names or "join" in names:
+            self.watch.start()
         self.write_state()
 
     def look(self) -> list[str]:
@@ -104,10 +112,13 @@ class Loop:
         told = self.supervisor.look()
         if told:
             self.write_state()
+        while not self.told.empty():
+            told.append(self.told.get())
         return told
 
     def stop(self) -> None:
         """Training drains first, MLflow goes last."""
+        self.watch.stop()
         self.supervisor.stop()
         (self.folder / STATE).unlink(missing_ok=True)
 
@@ -117,7 +128,7 @@ class Loop:
             "mlflow": self.mlflow_url,
             "log": self.log,
             "lines": dict(map(_whereabouts, self.lines)),
-            "join_status": str(self.folder / "join.json"),
+            "join_status": str(self.folder / JOINED),
             "parts": self.supervisor.report(),
         }
         replace_file(self.folder / STATE, json.dumps(state, indent=2))
@@ -129,11 +140,13 @@ class Loop:
         return Part("mlflow", [*command, "--host", "127.0.0.1", "--port", port], quiet)
 
     def _join(self) -> Part:
-        options = {
+        options: dict[str, object] = {
             "feedback-seconds": self.settings.feedback_seconds,
             "window-seconds": self.settings.window_seconds,
-            "status": self.folder / "join.json",
+            "status": self.folder / JOINED,
         }
+        if (token_seconds := self.settings.serving.get("token_seconds")) is not None:
+            options["token-seconds"] = token_seconds  # or it keeps requests for an hour
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         words += [word for line in self.lines for word in ("--keep-for", str(run_folder(line)))]
         return Part("join", ["jobs.join", self.log, *words], {"OMP_NUM_THREADS": "1"})
@@ -185,13 +198,14 @@ class Loop:
         return Part("gate", ["jobs.gate", *words], {"OMP_NUM_THREADS": "1"})
 
 
-def _whereabouts(line: TrainConfig) -> tuple[str, dict[str, str]]:
-    """Of a model line: its name, and where it learns and announces."""
+def _whereabouts(line: TrainConfig) -> tuple[str, dict[str, Any]]:
+    """Of a model line: its name, where it learns and announces, and how new it is to be."""
     assert line.stream is not None
     name = line.run.name if line.tracking is None else line.tracking.model_name
     return name, {
         "run": str(run_folder(line)),
         "models": line.stream.models or line.stream.log,
+        "fresh_seconds": line.stream.fresh_seconds,
     }
 
 

@@ -4,6 +4,8 @@ Usage: easq status [FOLDER] [--json]
 """
 
 import json
+import math
+import time
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime
@@ -17,11 +19,13 @@ from easq.log.connect import open_log
 from easq.log.interface import EVENTS, MODELS, SAMPLES, Log, LogError
 from easq.registry_aliases import newest_tags
 from easq.registry_client import MlflowError
-from easq.rollout import lane_stopped, newest_rollout, rollouts
+from easq.rollout import held, lane_stopped, newest_rollout, rollouts
+from easq.train.behind import Taker, seconds_behind, told_behind, training
 from easq.train.lines import last_line
 from easq.train.position import newest_checkpoint, read_position
 from easq.train.run_folder import QUARANTINE, WINDOWS, waiting_versions
 from easq.train.turn import last_turn
+from jobs.freshness_watch import joining_by
 from jobs.gatekeeper import AFTER, REASON, ROLLED_OUT, VERDICT
 from jobs.replica_report import replica_report
 from jobs.status_tables import tables
@@ -48,6 +52,8 @@ def status(
         typer.echo(json.dumps(found, indent=2))
         return
     console = Console()
+    for sentence in found["alarms"]:
+        console.print(sentence, style="bold red", soft_wrap=True)
     for table in tables(found):
         console.print(table)
 
@@ -55,9 +61,12 @@ def status(
 def look(state: dict[str, Any]) -> dict[str, Any]:
     """All that `easq status` tells, from the state file of a running loop."""
     log = open_log(state["log"])
+    behind = _behind(log, state)
     runs = [Path(line["run"]) for line in state["lines"].values()]
     return {
         "addresses": {name: state[name] for name in ("url", "mlflow")},
+        "behind_seconds": {taker.name: seconds for taker, seconds in behind},
+        "alarms": [told_behind(*late) for late in behind if late[1] > late[0].limit_seconds],
         "parts": state["parts"],
         "driver": last_turn(runs[0]),
         "mlflow": mlflow(state["mlflow"], runs),
@@ -65,10 +74,25 @@ def look(state: dict[str, Any]) -> dict[str, Any]:
         "log": {topic: _ends(log, topic) for topic in (EVENTS, SAMPLES)},
         "join": _json(Path(state["join_status"])),
         "lines": {
-            name: _line(**places) | {"verdicts": verdicts(state["mlflow"], name)}
+            name: _line(places["run"], places["models"])
+            | {"verdicts": verdicts(state["mlflow"], name)}
             for name, places in state["lines"].items()
         },
     }
+
+
+def _behind(log: Log, state: dict[str, Any]) -> list[tuple[Taker, float]]:
+    """How far joiner and trainings are behind; none where the log does not tell."""
+    fresh = {name: line.get("fresh_seconds", math.inf) for name, line in state["lines"].items()}
+    joiner = joining_by(Path(state["join_status"]), next(iter(fresh.values())))
+    trainings = [
+        training(name, Path(line["run"]), fresh[name]) for name, line in state["lines"].items()
+    ]
+    now = time.time_ns() // 1_000_000
+    try:
+        return [(taker, seconds_behind(log, taker, now)) for taker in (joiner, *trainings)]
+    except LogError:
+        return []
 
 
 def _line(run: str, models: str) -> dict[str, Any]:
@@ -166,10 +190,11 @@ def decisions(log: Log) -> list[dict[str, Any]]:
     """The last rollouts, newest first."""
     try:
         begin, end = log.begin(MODELS, 0), log.end(MODELS, 0)
-        told = {one.seq: one for one in rollouts(log, max(begin, end - TAIL), end)}
+        told = {one.seq: one for one in held(rollouts(log, max(begin, end - TAIL), end))}
     except LogError:
         return []
     newest = sorted(told.values(), key=lambda one: one.seq, reverse=True)[:5]
     return [
-        {"at_ms": one.made_at_ms, **one.rollout.model_dump(exclude={"repeats"})} for one in newest
+        {"at_ms": one.made_at_ms, **one.rollout.model_dump(exclude={"repeats", "decided_on"})}
+        for one in newest
     ]

@@ -49,6 +49,8 @@ def _lags(found: dict[str, Any]) -> Table:
         for name, value in {**at, **at["counts"]}.items():
             if name in SHOWN or name in at["counts"]:
                 table.add_row(f"join {partition}: {name.replace('_', ' ')}", str(value))
+    for name, seconds in found["behind_seconds"].items():
+        table.add_row(f"{name}: oldest row that waits", f"{seconds:.1f} s")
     table.add_row("MLflow", found["mlflow"]["problem"] or "answers")
     table.add_row("versions that wait for MLflow", str(found["mlflow"]["waiting"]))
     return table

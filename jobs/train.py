@@ -3,7 +3,9 @@
 Usage: easq train CONFIG [--set key=value ...]
 """
 
+import os
 import signal
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from ray.exceptions import ActorDiedError
 from ray.train import TrainingFailedError
 from rich.console import Console
 
@@ -21,6 +24,7 @@ from easq.train.position import newest_checkpoint, read_position
 from easq.train.run_folder import run_folder
 from easq.train.trainer import complete, fit, signals_kept
 from jobs.cluster import ray_cluster
+from jobs.freshness_watch import FreshnessWatch, training_of
 from jobs.local_ray import slots
 from jobs.problems import sentence
 from jobs.progress import TrainingProgress
@@ -55,7 +59,7 @@ def problems_told() -> Iterator[None]:
     except (ValueError, OSError) as error:
         problems.print(sentence(error))
         raise typer.Exit(2) from error
-    except (TrainingFailedError, MlflowError) as error:
+    except (TrainingFailedError, MlflowError, ActorDiedError) as error:
         problems.print(f"training failed: {reason(error)}")
         raise typer.Exit(1) from error
     except (KeyboardInterrupt, SystemExit) as stop:
@@ -90,14 +94,21 @@ def train_run(
         # After Ray has put its own handlers in place. Once it trains, the first signal drains.
         signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
+        def say(sentence: str) -> None:
+            console.print(f"{time.strftime('%H:%M:%S')}  {sentence}")
+
         def begin() -> None:
             console.print(f"run {name} in {folder}")
             if (dropped := dropped_budget(config)) is not None:
                 console.print(dropped)
             beside.enter_context(tracked(config))
             beside.enter_context(TrainingProgress(folder, console))
+            if config.stream is not None:
+                takers = [training_of(config)]
+                beside.enter_context(FreshnessWatch(config.stream.log, takers, say))
 
-        latest = fit(config, begin, turn)
+        with ended_with_controller(config, console):
+            latest = fit(config, begin, turn)
         if config.stream is None and complete(config) is None:
             raise KeyboardInterrupt  # a history that was drained is not at its end
     state = "complete" if config.stream is None else "drained, and the same command goes on"
@@ -105,6 +116,22 @@ def train_run(
         f"run {name} is {state}: {latest.window} windows, {latest.step} steps, "
         f"checkpoint {folder / latest.checkpoint}"
     )
+
+
+@contextmanager
+def ended_with_controller(config: TrainConfig, console: Console) -> Iterator[None]:
+    """End this process at once, with status 1, when Ray Train's controller of a log has died.
+
+    Another driver may wait for its turn, and what MLflow lacks is carried on by the next: neither
+    is worth the ten seconds that the pictures of an end take.
+    """
+    try:
+        yield
+    except ActorDiedError as error:
+        if config.stream is None:
+            raise
+        console.print(f"Ray Train's controller has died, and with it this process: {reason(error)}")
+        os._exit(1)
 
 
 def dropped_budget(config: TrainConfig) -> str | None:

@@ -56,5 +56,8 @@ class Rollout(BaseModel):
     reason: str
     stopped: str | None = None
     """Why replicas that keep `previous` go on without deltas; None: they follow them."""
+    decided_on: int | None = None
+    """Offset of the record that held when this one was decided, -1: none did. It holds after that
+    one alone; None: whatever was there, as what a hand does."""
     repeats: int | None = None
     """Offset of the record that this one repeats: retention forgets rows, but not what holds."""

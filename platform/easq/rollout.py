@@ -4,6 +4,7 @@ Decisions are pure; what reads and writes topic `models` takes the log.
 """
 
 import logging
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -115,7 +116,7 @@ def announce(log: Log, rollout: Rollout, now_ms: int) -> int:
 
 
 class Told(NamedTuple):
-    """A rollout; the greatest is what holds."""
+    """A rollout of the log."""
 
     seq: int
     """Offset of its first record: a repeat is as old as what it repeats."""
@@ -123,6 +124,23 @@ class Told(NamedTuple):
     """Offset of this record."""
     made_at_ms: int
     rollout: Rollout
+    decided_on: int | None = None
+
+
+def held(records: Iterable[Told], known: Told | None = None) -> Iterator[Told]:
+    """Those of some records, in the order of the log, that came to hold after what is known.
+
+    What was decided before another record came is void, for every reader: whoever decided it may
+    have died before it could take it back.
+    """
+    for told in records:
+        is_repeat = told.at != told.seq
+        if known is not None:
+            is_void = not is_repeat and told.decided_on not in (None, known.seq)
+            if is_void or told.seq < known.seq:
+                continue
+        known = told
+        yield told
 
 
 def newest_rollout(log: Log) -> Rollout | None:
@@ -132,7 +150,7 @@ def newest_rollout(log: Log) -> Rollout | None:
 
 
 def newest_told(log: Log) -> Told | None:
-    """A record that was announced while an older one was repeated stands just before it."""
+    """A record that makes another one void, or a repeat old, stands just before it."""
     while True:
         try:
             return _newest_told(log)
@@ -145,7 +163,7 @@ def _newest_told(log: Log) -> Told | None:
     while end > begin:
         start = max(end - BLOCK, begin)
         if found := rollouts(log, start, end):
-            return max(rollouts(log, max(start - BLOCK, begin), start) + found)
+            return list(held(rollouts(log, max(start - BLOCK, begin), start) + found))[-1]
         end = start
     return None
 
@@ -170,8 +188,8 @@ class RolloutTail:
 
     def look(self) -> Rollout | None:
         start, end = max(self.next, self.log.begin(MODELS, 0)), self.log.end(MODELS, 0)
-        known = [] if self._told is None else [self._told]
-        self._told = max(known + rollouts(self.log, start, end), default=None)
+        for told in held(rollouts(self.log, start, end), self._told):
+            self._told = told
         self.next = end
         return self.newest
 
@@ -181,11 +199,7 @@ class RolloutTail:
         self.look()
         if self._seq != known:
             return False
-        start = self.next
-        own = announce(self.log, rollout, now_ms)
-        between = max(rollouts(self.log, start, own), default=None)
-        if between is not None and between.seq != known:
-            announce(self.log, between.rollout, now_ms)
+        own = announce(self.log, rollout.model_copy(update={"decided_on": known}), now_ms)
         self.look()
         return self._seq == own
 
@@ -215,7 +229,8 @@ def _readable(at: int, row: dict[str, Any]) -> Told | None:
         logger.warning("a rollout is passed over, it is none that this code reads: %s", error)
         return None
     seq = at if rollout.repeats is None else rollout.repeats
-    return Told(seq, at, row["made_at_ms"], rollout.model_copy(update={"repeats": None}))
+    said = rollout.model_copy(update={"repeats": None, "decided_on": None})
+    return Told(seq, at, row["made_at_ms"], said, rollout.decided_on)
 
 
 def _breach(config: RolloutConfig, seen: Observations) -> str | None:

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 
 from easq.log.interface import SAMPLES, Log
 from easq.log.sqlite import SqliteLog
+from easq.train.behind import read_reached
 from easq.train.config import TrainConfig, parse_config
 from easq.train.drain import ask_to_drain, is_running
 from easq.train.latest import Latest
@@ -159,6 +160,7 @@ def test_a_killed_drained_and_restarted_run_learns_what_a_clean_replay_learns(
     position = read_position(run_folder(config) / run.result().checkpoint)
     assert position.offsets == {0: log.end(SAMPLES, 0)}
     assert position.requests == 40 * HISTORY_WINDOWS + 20 * 6
+    assert read_reached(run_folder(config)).offsets == position.offsets
 
     append_windows(log, 6, 1)
     with training(config) as again:
@@ -221,4 +223,5 @@ def test_a_window_that_spoils_the_weights_is_left_out_and_the_rest_is_learnt(
     assert "scores are not a number" in (run_folder(config) / FAILURES).read_text()
     position = read_position(run_folder(config) / run.result().checkpoint)
     assert position.offsets == {0: log.end(SAMPLES, 0)}
+    assert read_reached(run_folder(config)).offsets == position.offsets
     assert all(weight.isfinite().all() for weight in learnt(config).values())

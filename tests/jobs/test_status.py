@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import pyarrow as pa
 from typer.testing import CliRunner
 
 from easq.announcements import Rollout
-from easq.log.interface import EVENTS
+from easq.log.interface import EVENTS, SAMPLES
 from easq.log.sqlite import SqliteLog
 from easq.registry import publish
 from easq.registry_aliases import tag
 from easq.rollout import announce, rolled_back
+from easq.train.behind import Reached, write_reached
 from jobs.cli import COMMANDS
 from jobs.gatekeeper import AFTER, REASON, ROLLED_OUT, VERDICT
 from jobs.services import free_port
@@ -75,6 +77,40 @@ def test_status_tells_of_every_hop_and_line_though_the_service_is_away(tmp_path)
     assert machine["replicas"] == {}
     assert [one["gate"][0]["version"] for one in machine["lines"].values()] == [4, 9]
     assert all(one["training"]["age_seconds"] > 3599 for one in machine["lines"].values())
+
+
+def test_whoever_is_late_is_told_of_before_all_else(tmp_path):
+    log = SqliteLog(tmp_path / "log.db")
+    now = time.time_ns() // 1_000_000
+    log.append(EVENTS, 0, pa.table({"received_at_ms": [now - 900_000, now - 300_000]}))
+    log.append(SAMPLES, 0, pa.table({"sealed_at_ms": [now - 900_000, now - 600_000]}))
+    (tmp_path / "join.json").write_text('{"partitions": {"0": {"next_offset": 1, "counts": {}}}}')
+    lines = {
+        "easq": line(tmp_path / "easq", tmp_path / "log.db", 0.25, CANARY) | {"fresh_seconds": 8},
+        "emer": line(tmp_path / "emer", tmp_path / "emer.db", 0.75, WHOLE) | {"fresh_seconds": 8},
+    }
+    for name, offset in (("easq", 1), ("emer", 2)):
+        write_reached(tmp_path / name, Reached(next_window=9, offsets={0: offset}))
+    state = {
+        "url": f"http://127.0.0.1:{free_port()}",
+        "mlflow": "http://127.0.0.1:5000",
+        "log": f"sqlite:///{tmp_path / 'log.db'}",
+        "lines": lines,
+        "join_status": str(tmp_path / "join.json"),
+        "parts": {},
+    }
+    (tmp_path / "up.json").write_text(json.dumps(state))
+    machine = json.loads(CliRunner().invoke(COMMANDS, ["status", str(tmp_path), "--json"]).stdout)
+    joining, easq, emer = machine["behind_seconds"].values()
+    assert 300 <= joining < 600 <= easq < 900
+    assert emer == 0
+    assert [said.partition(" is ")[0] for said in machine["alarms"]] == [
+        "joining",
+        "training of easq",
+    ]
+    told = CliRunner().invoke(COMMANDS, ["status", str(tmp_path)]).output.splitlines()
+    assert re.match(r"joining is 3\d\d s behind, where 8 s are wanted", told[0])
+    assert re.match(r"training of easq is 6\d\d s behind, where 8 s are wanted", told[1])
 
 
 def test_every_line_of_every_replica_has_a_row():

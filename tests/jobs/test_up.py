@@ -73,6 +73,15 @@ def test_the_log_is_as_wide_as_asked_for_whichever_part_opens_it_first(
     assert [log.partitions(topic) for topic in (EVENTS, SAMPLES)] == [3, 3]
 
 
+def test_the_joiner_keeps_requests_as_long_as_the_service_signs_tokens_for(
+    config_file: Path, tmp_path: Path
+):
+    settings = LoopSettings(serving={"token_seconds": "90"})
+    loop = Loop(load_config(config_file), config_file, tmp_path, settings)
+    [join] = [each.part for each in loop.supervisor.parts if each.part.name == "join"]
+    assert join.module[join.module.index("--token-seconds") + 1] == "90"
+
+
 def test_a_server_of_mlflow_that_is_named_is_used_and_none_is_started(tmp_path: Path):
     file = tmp_path / "loop.toml"
     file.write_text(CONFIG.format(folder=tmp_path, uri="http://mlflow:5000"))

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -38,7 +38,10 @@ VICTIMS = {
     "joiner": ("join", b""),
     "driver": ("train", b""),
     "worker": ("ray", WORKER),
+    "all workers": ("ray", WORKER),
     "frozen worker": ("ray", WORKER),
+    "frozen reader": ("ray", b"ray::ReadPassSource"),
+    "train controller": ("ray", b"ray::TrainController"),
     "cluster": ("ray", b""),
     "replica": ("serving", b"ray::ServeReplica"),
     "controller": ("serving", b"ray::ServeController"),
@@ -60,18 +63,32 @@ width = 32
 
 [stream]
 log = "{log}"
-checkpoint_windows = 10
-pass_windows = 20
+checkpoint_windows = {checkpoint_windows}
+pass_windows = {pass_windows}
 
 [workers]
 num = {workers}
 spares = {spares}
 max_failures = -1
+hang_seconds = {hang_seconds}
 
 [tracking]
 uri = "sqlite:///{folder}/mlflow.db"
-register_every_minutes = 0.5
+register_every_minutes = {register_every_minutes}
+gate = {gate}
+{more}
 """
+
+
+FAST = {
+    "checkpoint_windows": 10,
+    "pass_windows": 20,
+    "register_every_minutes": 0.5,
+    "hang_seconds": 300,
+    "gate": "false",
+    "more": "",
+}
+"""What comes round a few times in a drill of minutes."""
 
 
 class Process(NamedTuple):
@@ -122,8 +139,21 @@ def _working(processes: list[Process]) -> list[Process]:
     return [p for p, ticks in zip(processes, used, strict=True) if 2 * ticks > max(used)]
 
 
+def _chosen(kind: str, found: list[Process], choice: int) -> list[Process]:
+    """The oldest controller is that of the driver that trains: others began later, to wait."""
+    if kind == "all workers":
+        return found
+    return [found[0 if kind == "train controller" else choice % len(found)]]
+
+
 def _used(process: Process) -> int:
     return stat.used if (stat := _stat(process.pid)) is not None else 0
+
+
+def resident_mb(pid: int) -> float:
+    """Of its own: without the files and the shared memory that it has mapped."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("RssAnon:")[2].split()[0]) / 1e3
 
 
 def _command(pid: int) -> bytes:
@@ -167,6 +197,11 @@ class Lag:
         times = np.array(self.times)
         return np.array(self.seconds)[(times >= start) & (times < end)]
 
+    def first_beyond(self, seconds: float, since: float) -> float:
+        """When the lag was first longer, in Unix seconds. Raises StopIteration: it never was."""
+        looks = zip(self.times, self.seconds, strict=True)
+        return next(at for at, lag in looks if at >= since and lag > seconds)
+
     def is_usual(self, usual: float) -> bool:
         """Over the last seconds; the lag of a single moment swings with each window."""
         now = self.times[-1]
@@ -188,11 +223,13 @@ class Stage:
     def __init__(self, loop: Loop, history: History) -> None:
         self.loop, self.history = loop, history
         self.lag = Lag(open_log(loop.log))
+        self.told = list[tuple[float, str]]()
+        """What the loop has said, and when."""
         self.known: set[Process] = set()
         """All processes of the loop that have been seen."""
 
     def look(self) -> None:
-        self.loop.look()
+        self.told += [(time.time(), sentence) for sentence in self.loop.look()]
         self.lag.look()
 
     def wait_until(self, fact: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
@@ -222,12 +259,15 @@ class Stage:
         return pid if (pid := last_turn(run_folder(self.loop.config))) in running else None
 
     def kill(self, kind: str, choice: int) -> float:
-        """Kill -9 one of a kind, as soon as there is one, or stop it for good; returns when."""
+        """Kill -9 one of a kind, or all, as soon as there is one, or stop it; returns when."""
         self.wait_until(lambda: self.victims(kind))
-        found = self.victims(kind)
-        victim = found[choice % len(found)]
-        os.kill(victim.pid, signal.SIGSTOP if kind.startswith("frozen") else signal.SIGKILL)
-        return time.time()
+        driver = self._driver()
+        for victim in _chosen(kind, self.victims(kind), choice):
+            os.kill(victim.pid, signal.SIGSTOP if kind.startswith("frozen") else signal.SIGKILL)
+        at = time.time()
+        if kind == "train controller":
+            self.wait_until(lambda: self._driver() not in (None, driver))
+        return at
 
     def stands_by(self) -> bool:
         """Whether the drivers that wait are prepared, and neither they nor their workers work."""
@@ -263,17 +303,27 @@ OpenStage = Callable[..., AbstractContextManager[Stage]]
 def stage(tmp_path: Path) -> Iterator[OpenStage]:
     """stage(requests, workers, feedback_seconds, engine): a loop that has learnt from viewers.
 
-    Its log outlives it.
+    Its log outlives it. Further settings are those of FAST; `serving` are the service's.
     """
 
     @contextmanager
     def open_stage(
-        requests: int, workers: int, feedback_seconds: float, engine: Engine = "sqlite"
+        requests: int,
+        workers: int,
+        feedback_seconds: float,
+        engine: Engine = "sqlite",
+        serving: Mapping[str, str] = {},
+        **changes: object,
     ) -> Iterator[Stage]:
         history = _history(tmp_path / "history", requests)
-        config = _config(tmp_path, workers, logs.enter_context(LOGS[engine](tmp_path)))
+        log = logs.enter_context(LOGS[engine](tmp_path))
+        values = {"workers": workers, "spares": workers + 1, "log": log}
+        config = _config(tmp_path, **(FAST | values | changes))
         settings = LoopSettings(
-            replicas=2, feedback_seconds=feedback_seconds, standby=True, serving=SERVING
+            replicas=2,
+            feedback_seconds=feedback_seconds,
+            standby=True,
+            serving=SERVING | dict(serving),
         )
         loop = Loop(config, tmp_path / "loop.toml", tmp_path, settings)
         try:
@@ -293,7 +343,7 @@ def _history(folder: Path, requests: int) -> History:
     return write_simulation(folder, SimulationConfig(world=world, traffic=traffic))
 
 
-def _config(folder: Path, workers: int, log: str) -> TrainConfig:
+def _config(folder: Path, **values: object) -> TrainConfig:
     path = folder / "loop.toml"
-    path.write_text(CONFIG.format(folder=folder, workers=workers, spares=workers + 1, log=log))
+    path.write_text(CONFIG.format(folder=folder, **values))
     return load_config(path)

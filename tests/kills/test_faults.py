@@ -166,13 +166,13 @@ class FaultDrill:
         self.stage.wait_until(lambda: time.monotonic() > end)
 
     def seen(self, fault: str, act: Callable[[], None]) -> Sight:
-        before, at = self._failed(), time.time()
+        before, at = self.failed(), time.time()
         act()
         self.stage.wait_until(lambda: is_ready(self.loop.url))
         self.stage.wait_until(lambda: self.stage.lag.frontier > at)
         seconds = time.time() - at
         self.watch(QUIET_SECONDS)
-        sight = Sight(fault, self._failed() - before, round(seconds, 1))
+        sight = Sight(fault, self.failed() - before, round(seconds, 1))
         tell(self.capsys, sight._asdict())
         return sight
 
@@ -286,7 +286,7 @@ class FaultDrill:
         lines = [x for x in _rankings(self.ledger) if since <= x.at_seconds <= until]
         return [line.milliseconds for line in lines]
 
-    def _failed(self) -> int:
+    def failed(self) -> int:
         s = self.crowd.statistics()
         return s.not_ranked + s.retries + s.unconfirmed
 

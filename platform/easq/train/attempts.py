@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from easq.train.durable import read_model
+from easq.train.durable import read_model, swap_file
 from easq.train.lines import Lines, thin
 from easq.train.run_folder import QUARANTINE, append_line
 from easq.train.share import WindowShare
@@ -59,9 +59,7 @@ class Attempts:
 
     def _put(self, tried: Tried) -> None:
         """Whole, but not forced to the disk: a power cut forgets a count, and nothing else."""
-        building = self.path.with_name(f".{self.path.name}.building")
-        building.write_text(tried.model_dump_json())
-        building.replace(self.path)
+        swap_file(self.path, tried.model_dump_json())
         self.tried = tried
 
 

@@ -90,6 +90,9 @@ class WorkersSection(Section):
     spares: int = Field(default=0, ge=0)
     """Idle processes, their imports done, in which a failed group starts again sooner: one a
     worker and one more. For Ray to keep them, see jobs/local_ray.py; each takes some 350 MB."""
+    hang_seconds: float = Field(default=300.0, gt=0)
+    """Of a run with a log: a worker ends that has neither come to a next window nor used the CPU
+    for so long. More than a checkpoint takes to be written."""
     labels: dict[str, Label] = {}
     """Workers and their readers run on nodes that Ray was started on with these labels."""
 
@@ -124,6 +127,8 @@ class StreamSection(Section):
     """Windows that one Ray Data pass is long, to the next checkpoint."""
     checkpoint_windows: int = Field(default=60, ge=1)
     """Windows of the log between checkpoints; they are shorter than those of a history."""
+    fresh_seconds: float = Field(default=8.0, gt=0)
+    """Whoever operates the loop is told where something waits for longer to be joined or learnt."""
 
     @property
     def whole_pass(self) -> int:

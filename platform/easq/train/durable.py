@@ -23,6 +23,13 @@ def replace_file(path: Path, text: str) -> None:
     _sync(path.parent)
 
 
+def swap_file(path: Path, text: str) -> None:
+    """Write a file whole, for its only writer; a power cut may leave the old contents or none."""
+    building = path.with_name(f".{path.name}.building")
+    building.write_text(text)
+    building.replace(path)
+
+
 def put_folder(building: Path, path: Path) -> None:
     """Give a folder of files its name, once all that is in it is on the disk."""
     for file in building.iterdir():

@@ -6,6 +6,7 @@ windows.jsonl       a line of metrics for each window; old ones go when they are
 last_scores.json    how the scores of the newest window are spread, of rank 0's rows
 mlflow-has-all      there once the MLflow run has ended and has its pictures
 failures.jsonl      a line for each failure of the workers
+reached.json        the furthest that a start of the run has learnt, with each window
 attempts.json       the window in work, and how often windows have failed
 quarantine.jsonl    a line for each window that was given up, and why; the rows of the
                     newest are in quarantine/

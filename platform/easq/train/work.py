@@ -4,6 +4,7 @@ All workers see the same windows and decide alike, so that every one joins every
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from easq.history import History
 from easq.log.connect import open_log
 from easq.train.attempts import Attempts, give_up
 from easq.train.ballot import ballot
+from easq.train.behind import Reached, read_reached, write_reached
 from easq.train.checkpoints import FEWEST, Checkpoints, forget_old, kept_windows, latest_of
 from easq.train.collective import rank
 from easq.train.config import TrainConfig
@@ -64,6 +66,7 @@ class Work:
         self.announcer: Announcer | None = None
         self.checkpoints = Checkpoints(self.folder, own, report)
         self.saved = self.learner.next_window if checkpoint is not None else None
+        self.reached = read_reached(self.folder).next_window if rank() == 0 else math.inf
 
     def learn_pass(self, arriving: Iterator[WindowShare | None]) -> bool:
         """Learn shares until they end, or the run is to be drained; returns which."""
@@ -81,6 +84,7 @@ class Work:
                 self._learn(share, since, arrived)
             else:
                 self.learner.skip(share)
+            self._tell_reached()
             if is_due(share, self.config):
                 self._begin_checkpoint()
             since = time.perf_counter()
@@ -110,6 +114,13 @@ class Work:
         if is_due(share, self.config):
             record["rows/collision_share"] = self.learner.collision_share()
         _write(scores, record, self.config)
+
+    def _tell_reached(self) -> None:
+        position = self.learner.position
+        if position.next_window > self.reached:
+            self.reached = position.next_window
+            reached = Reached(next_window=self.reached, offsets=position.offsets)
+            write_reached(self.folder, reached)
 
     def _announcer(self) -> Announcer:
         """From here on replicas are told what each window of the log changes."""

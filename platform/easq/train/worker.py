@@ -19,6 +19,7 @@ from easq.train.position import Position
 from easq.train.resume import NoCheckpointError
 from easq.train.run_folder import Start, awaited_claim, run_folder
 from easq.train.tail import stretch_of
+from easq.train.vigil import watched
 from easq.train.work import Work
 
 log = logging.getLogger(__name__)
@@ -51,9 +52,11 @@ def train_on_stream(job: dict[str, Any]) -> None:
         log.error("%s", error)
         return
     windows = share_dataset(_source(config), config.workers.labels).iterator()
-    endless = config.stream is not None
-    while not work.learn_pass(shares(windows, ahead=0 if endless else 1)) and endless:
-        pass
+    if config.stream is None:
+        work.learn_pass(shares(windows))
+    else:
+        while not work.learn_pass(watched(shares(windows, ahead=0), config.workers.hang_seconds)):
+            pass
     work.checkpoint()
 
 

@@ -131,6 +131,34 @@ def test_a_record_that_came_in_the_moment_of_announcing_holds(tmp_path: Path):
     assert tail.newest == newest_rollout(log) == rolled_back(8, 7, "by hand")
 
 
+class Dying(Between):
+    """And whose process is killed just after that."""
+
+    def append(self, topic, partition, rows, durable=True):
+        overtaken = self.faster is not None
+        offsets = super().append(topic, partition, rows, durable)
+        if overtaken:
+            raise KeyboardInterrupt
+        return offsets
+
+
+def test_a_rollback_holds_though_the_gate_that_it_overtook_is_killed_at_once(tmp_path: Path):
+    log = Dying(tmp_path / "log.db")
+    announce(log, canary := first_stage(CONFIG, 8, 7, "passed"), 0)
+    gate, replica = RolloutTail(log), RolloutTail(log)
+    log.faster = back = rolled_back(8, 7, "by hand")
+    with pytest.raises(KeyboardInterrupt):
+        gate.announce(canary.model_copy(update={"ranks_below": None}), 0)
+    assert log.end(MODELS, 0) == 3, "the gate's own record is in the log, after the rollback"
+    assert replica.look() == newest_rollout(log) == RolloutTail(log).newest == back
+    keep_newest(log, 3)
+    log.trim(MODELS, 0, 3)
+    assert replica.look() == newest_rollout(log) == back
+    again = RolloutTail(log)
+    assert again.announce(following := first_stage(CONFIG, 9, 7, "passed"), 0)
+    assert replica.look() == newest_rollout(log) == following
+
+
 def test_a_repeat_in_the_moment_of_announcing_is_no_news(tmp_path: Path):
     log = Between(tmp_path / "log.db")
     announce(log, canary := first_stage(CONFIG, 8, 7, "passed"), 0)
