@@ -14,7 +14,7 @@ from torch import Tensor
 
 from easq.answer_memory import AnswerMemory, Remembered, remembered
 from easq.encoding import Inputs, encode
-from easq.events import Answer
+from easq.events import BEHAVIOURS, Answer
 from easq.features import Columns, FeatureSpec
 from easq.pairs import (
     NO_ANSWERS,
@@ -28,6 +28,7 @@ from easq.pairs import (
     join_pairs,
     shared_weights,
 )
+from easq.questionnaire import is_eligible
 from easq.samples import BehaviourOrder, Flat, flatten
 from easq.train.share import WindowShare
 
@@ -47,6 +48,19 @@ class Labels(NamedTuple):
     satisfied: Tensor  # 1 or 0, [label]
 
 
+class Views(NamedTuple):
+    """Exposed candidates and what their viewers did."""
+
+    position: Tensor  # int64 [view]
+    done: Tensor  # 1 or 0, [view, behaviour]
+    counts: Tensor  # 1 or 0: whether it is to be predicted of this view, [view, behaviour]
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Views":
+        position, *labels = self
+        return Views(position.to(device), *(label.to(device, dtype) for label in labels))
+
+
+NO_VIEWS = Views(torch.zeros(0, dtype=torch.int64), *torch.zeros(2, 0, len(BEHAVIOURS)))
 NO_LABELS = Labels(torch.zeros(0, dtype=torch.int64), torch.zeros(0))
 
 
@@ -56,6 +70,7 @@ class Reads(NamedTuple):
     pairs: bool = False  # D+
     labels: bool = False  # each answer by itself
     every_request: bool = False  # also requests without any pair or label
+    views: bool = False  # each behaviour by itself
 
 
 PAIRS = Reads(pairs=True)
@@ -70,6 +85,7 @@ class Batch(NamedTuple):
     answered: Tensor  # all answered candidates of the step: flat position here, or -1
     cross: PairTensors  # D+ across users, positions in `answered`
     labels: Labels = NO_LABELS
+    views: Views = NO_VIEWS
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Batch":
         return Batch(
@@ -79,6 +95,7 @@ class Batch(NamedTuple):
             self.answered.to(device),
             _pairs_to(self.cross, device, dtype),
             Labels(self.labels.position.to(device), self.labels.satisfied.to(device, dtype)),
+            self.views.to(device, dtype),
         )
 
 
@@ -135,7 +152,8 @@ class Collator:
         satisfaction = self._questionnaire(flat, is_new, groups)
         answered, cross = self._cross(flat, asked, rows_of)
         labelled = self._labelled(flat, is_new)
-        used = np.concatenate([answered[answered >= 0], labelled])
+        viewed = self._viewed(flat, is_new)
+        used = np.concatenate([answered[answered >= 0], labelled, viewed])
         whole = flat.is_behaviour & is_new & self.reads.every_request
         kept, renumber = _learnable(flat, [main, satisfaction], used, whole)
         return Batch(
@@ -148,12 +166,18 @@ class Collator:
                 torch.from_numpy(renumber[labelled]),
                 torch.from_numpy(flat.answer[labelled] == Answer.SATISFIED),
             ),
+            _views(flat, viewed, renumber),
         )
 
     def _labelled(self, flat: Flat, is_new: np.ndarray) -> np.ndarray:
         """Candidates with an answer that decides, for methods that learn from each by itself."""
         decided = np.isin(flat.answer, (Answer.SATISFIED, Answer.DISSATISFIED))
         return np.flatnonzero(decided & is_new[flat.request] & self.reads.labels)
+
+    def _viewed(self, flat: Flat, is_new: np.ndarray) -> np.ndarray:
+        """Exposed candidates of behaviour samples, for heads that predict each behaviour."""
+        learns = (flat.is_behaviour & is_new)[flat.request]
+        return np.flatnonzero(flat.exposed & learns & self.reads.views)
 
     def _behaviour(self, flat: Flat, is_new: np.ndarray) -> Pairs:
         """B+ of behaviour samples; remembered rows and answer samples are masked out."""
@@ -223,6 +247,17 @@ class Collator:
         allowed = users[:, None] != users
         pairs = self._answers(np.arange(len(users)), np.concatenate(answer), allowed, 1.0)
         return np.concatenate(position).astype(np.int64), shared_weights(pairs)
+
+
+def _views(flat: Flat, viewed: np.ndarray, renumber: np.ndarray) -> Views:
+    """An effective view is to be predicted of every view; what follows it of eligible ones."""
+    done = np.stack([flat.behaviours[name][viewed] for name in BEHAVIOURS], axis=1)
+    eligible = is_eligible(flat.watched_seconds[viewed], flat.duration_seconds[viewed])
+    first = np.array(BEHAVIOURS) == "effective_view"
+    counts = eligible[:, None] | first
+    return Views(
+        torch.from_numpy(renumber[viewed]), torch.from_numpy(done), torch.from_numpy(counts)
+    )
 
 
 def _groups(
