@@ -11,7 +11,7 @@ from easq.model.config import LoraConfig, ModelConfig
 from easq.model.ranker import EasqRanker, Scores
 from easq.pairs import PairsConfig
 from easq.train.batch import Batch, PairTensors, Views
-from easq.train.config import LossSection
+from easq.train.config import LossSection, parse_config
 from easq.train.objective import global_weights, terms, total
 
 PAIRS = PairsConfig(cross_user=0.5, cross_user_alignment=0.25)
@@ -142,3 +142,17 @@ def test_with_an_offset_behaviour_is_taught_what_y_adds_to_satisfaction():
     found.backward()
     assert at.satisfaction is not None
     assert at.satisfaction.grad is None
+
+
+@pytest.mark.parametrize(
+    ("model", "loss", "says"),
+    [
+        ({"behaviour_heads": True}, {}, "set both"),
+        ({}, {"behaviours": 1.0}, "set both"),
+        ({"behaviour_heads": True, "method": "emer"}, {"behaviours": 1.0}, "'easq' alone"),
+    ],
+)
+def test_behaviour_heads_without_their_loss_are_refused(model, loss, says):
+    tree = {"run": {"name": "t", "storage": "t"}, "data": {"history": "h"}}
+    with pytest.raises(ValueError, match=says):
+        parse_config({**tree, "model": model, "loss": loss}, "test")
