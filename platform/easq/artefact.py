@@ -1,6 +1,6 @@
 """A version as files: what a server needs to score, and to know that it scores right.
 
-ranker.safetensors   served weights (backbone, LoRA, main head; no satisfaction head) and rows
+ranker.safetensors   served weights (backbone, LoRA, main head; none that only training needs), rows
 version.json         features, model, stream position
 golden.arrow         a few requests and the scores that this version must give them
 manifest.json        sha256 of every file; written last
@@ -32,7 +32,7 @@ from easq.train.position import Position
 FORMAT = 1
 GOLDEN_TOLERANCE = 1e-5
 CPU = torch.device("cpu")
-TRAINING_ONLY = "ranker.satisfaction."
+TRAINING_ONLY = ("ranker.satisfaction.", "ranker.behaviours.")
 FILES = ("ranker.safetensors", "version.json", "golden.arrow")
 
 

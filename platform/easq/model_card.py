@@ -130,6 +130,9 @@ def _options(config: TrainConfig) -> str:
         "lambda_1, lambda_2 (Eq. 17)": f"{loss.satisfaction:g}, {loss.alignment:g}",
         "offset gamma (not in the paper)": f"{loss.offset:g}{within}, L_satis trains embedding "
         f"rows {'yes' if model.satisfaction_updates_embeddings else 'no'}",
+        "behaviour heads (not in the paper)": f"weight {loss.behaviours:g}"
+        if loss.behaviours
+        else "none",
         "beta, reference (Eq. 16)": f"{loss.beta:g}, {loss.reference} in {loss.space} space, "
         f"margin limit {loss.reference_margin_limit}",
         "pairs of answers (D+)": f"request {pairs.request_context:g}, user {pairs.user_window:g}, "

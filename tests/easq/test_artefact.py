@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from easq.artefact import VersionFile, load_ranker, save_version
+from easq.artefact import TRAINING_ONLY, VersionFile, load_ranker, save_version
 from easq.samples import flatten
 from easq.train.checkpoint import weights_of
 from easq.train.config import parse_config
@@ -12,11 +12,17 @@ from easq.train.learner import Learner
 from easq.train.share import share_of
 
 
-@pytest.fixture(params=["easq", "emer", "imputation"])
+@pytest.fixture(params=["easq", "emer", "imputation", "easq with behaviour heads"])
 def trained(request, make_history):
     history = make_history(64)
-    tree = {"run": {"name": "t", "storage": "t"}, "data": {"history": str(history.root)}}
-    config = parse_config(tree | {"model": {"width": 32, "method": request.param}}, "test")
+    method, *heads = request.param.split(" ", 1)
+    tree = {
+        "run": {"name": "t", "storage": "t"},
+        "data": {"history": str(history.root)},
+        "model": {"width": 32, "method": method, "behaviour_heads": bool(heads)},
+        "loss": {"behaviours": 1.0 if heads else 0.0},
+    }
+    config = parse_config(tree, "test")
     learner = Learner(config, history.description.features, torch.device("cpu"))
     window = history.windows()[0]
     share = share_of(history.read(window), window, 1, 0, 1)
@@ -50,7 +56,7 @@ def test_the_satisfaction_head_is_not_served(version):
     from safetensors.torch import load_file
 
     names = load_file(version / "ranker.safetensors")
-    assert not [name for name in names if name.startswith("ranker.satisfaction.")]
+    assert not [name for name in names if name.startswith(TRAINING_ONLY)]
 
 
 @pytest.mark.parametrize("name", ["ranker.safetensors", "version.json", "golden.arrow"])

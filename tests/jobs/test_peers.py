@@ -58,7 +58,8 @@ def test_a_log_becomes_pages_and_a_second_start_goes_on(data, tmp_path, mlflow_u
     result = json.loads((folder / "equal-behaviour" / "result.json").read_text())
     assert result["seeds"] == [0]
     assert len(result["judged_days"]) == DAYS - 6
-    assert set(result["found"]["comparison"]["curves"]) == {"emer", "easq", "blend", "rows_offset"}
+    curves = {"emer", "easq", "blend", "rows_offset", "heads_offset"}
+    assert set(result["found"]["comparison"]["curves"]) == curves
     assert (folder / "equal-behaviour" / "trade-off.svg").stat().st_size
     page = (folder / "peers" / "index.html").read_text()
     assert "additive, every past like" in page

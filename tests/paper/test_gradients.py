@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from easq.encoding import Slots
 from easq.losses import online_dpo, pairwise_logistic
@@ -64,6 +65,24 @@ def test_satisfaction_reaches_the_rows_only_where_the_option_says_so():
     x = torch.randn(6, 10, requires_grad=True)
     satisfaction(model(x, Slots.of(np.array([3, 3])))).backward()
     assert parts_with_gradient(model, x) == {"embedding", "lora", "satisfaction"}
+
+
+def test_behaviour_heads_train_rows_and_nothing_of_either_pathway():
+    model, x = ranker(behaviour_heads=True), torch.randn(6, 10, requires_grad=True)
+    log_odds = model(x, Slots.of(np.array([3, 3]))).behaviours
+    assert log_odds is not None
+    binary_cross_entropy_with_logits(log_odds, torch.ones_like(log_odds)).backward()
+    assert parts_with_gradient(model, x) == {"embedding", "behaviours"}
+
+
+def test_behaviour_heads_leave_the_first_weights_of_both_pathways_as_they_are():
+    torch.manual_seed(0)
+    plain = EasqRanker(10, ModelConfig(width=16)).state_dict()
+    torch.manual_seed(0)
+    headed = EasqRanker(10, ModelConfig(width=16, behaviour_heads=True)).state_dict()
+    assert headed.keys() - plain.keys() == {"behaviours.weight", "behaviours.bias"}
+    for name, weight in plain.items():
+        assert torch.equal(weight, headed[name]), name
 
 
 def test_two_functional_passes_give_the_same_gradients_as_one_routed_pass():

@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from easq.baselines.fusion import fit_fusion, fusion_scores, upstream_scores
+from easq.encoding import encode
 from easq.evaluate import behaviour_lists
 from easq.history import History
-from easq.metrics import ndcg
+from easq.metrics import auc, ndcg, rank
 from easq.model.config import MethodName
+from easq.model.ranker import EasqRanker
 from easq.samples import BehaviourOrder, flatten
 from easq.simulate.generate import write_simulation
 from easq.simulate.simulation import SimulationConfig
@@ -68,6 +70,31 @@ def test_each_method_learns_behaviour(history, samples, method):
     assert late_ndcg(samples, np.concatenate(scores)) > chance(samples) + 0.02
     answers_teach = {"loss/satisfaction", "loss/alignment"} & losses.keys()
     assert bool(answers_teach) == (method != "emer")
+
+
+def test_behaviour_heads_learn_what_viewers_do(history):
+    """The last window's views, before it is learnt, by the head of effective views."""
+    tree = {
+        "run": {"name": "t", "storage": "t"},
+        "data": {"history": str(history.root)},
+        "model": {"width": 32, "behaviour_heads": True},
+        "loss": {"behaviours": 1.0},
+        "optim": {"batch": 16},
+    }
+    spec = history.description.features
+    learner = Learner(parse_config(tree, "test"), spec, torch.device("cpu"))
+    windows = history.windows(WINDOW)
+    shares = [share_of(history.read(w), w, len(windows), 0, 1) for w in windows]
+    for share in shares[:-1]:
+        learner.learn(share)
+    flat, state = flatten(shares[-1].rows), learner.state
+    assert isinstance(state.ranker, EasqRanker)
+    assert state.ranker.behaviours is not None
+    with torch.no_grad():
+        log_odds = state.ranker.behaviours(state.tables.tokens(encode(spec, flat.columns))).numpy()
+    exposed = flat.exposed
+    head, done = log_odds[exposed, 0], flat.behaviours["effective_view"][exposed]
+    assert auc(rank(head, done, np.zeros(len(head), np.int64))).values[0] > 0.6
 
 
 def test_the_fusion_formula_ranks_behaviour_too(samples):

@@ -33,6 +33,9 @@ class EmerRanker(nn.Module):
     def main_parameters(self) -> list[nn.Parameter]:
         return list(self.parameters())
 
+    def behaviour_parameters(self) -> list[nn.Parameter]:
+        return []
+
     def satisfaction_parameters(self) -> list[nn.Parameter]:
         return []
 

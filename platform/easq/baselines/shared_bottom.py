@@ -32,5 +32,8 @@ class SharedBottomRanker(nn.Module):
     def main_parameters(self) -> list[nn.Parameter]:
         return [*self.backbone.parameters(), *self.main.parameters()]
 
+    def behaviour_parameters(self) -> list[nn.Parameter]:
+        return []
+
     def satisfaction_parameters(self) -> list[nn.Parameter]:
         return list(self.satisfaction.parameters())

@@ -59,6 +59,9 @@ class ModelConfig(BaseModel):
     """Eq. 9 prints h; the text feeds the fused embedding of Eq. 8."""
     satisfaction_updates_embeddings: bool = False
     """Let L_satis through x into the embedding rows."""
+    behaviour_heads: bool = False
+    """Predict each behaviour from x alone, so that rows tell behaviours apart, which L_main's one
+    order does not: loss.behaviours trains heads and rows, nothing else. Not in the paper."""
 
     @model_validator(mode="after")
     def _check(self) -> "ModelConfig":

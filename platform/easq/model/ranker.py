@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from easq.encoding import Slots
+from easq.events import BEHAVIOURS
 from easq.model.backbone import Backbone, Update
 from easq.model.config import LoraConfig, ModelConfig
 from easq.model.lora import Lora
@@ -21,6 +22,7 @@ class Scores(NamedTuple):
     main_gates: Float[Tensor, "candidate expert"]
     satisfaction_gates: Float[Tensor, "candidate expert2"] | None
     lora_share: Float[Tensor, ""] | None  # ||h_LoRA|| / ||h||
+    behaviours: Float[Tensor, "candidate behaviour"] | None = None  # log-odds; training only
 
 
 class Hidden(NamedTuple):
@@ -45,13 +47,15 @@ class EasqRanker(nn.Module):
         self.main = ReluMoe(config.width, config.main)
         self.lora = _lora(token_width, config)
         self.satisfaction = ReluMoe(config.width, config.satisfaction)
+        self.behaviours = _behaviour_heads(token_width, config)
 
     def forward(self, x: Float[Tensor, "candidate k"], slots: Slots) -> Scores:
         hidden = self.hidden(x, slots)
         fused = hidden.main if self.config.main_head_input == "h_main" else hidden.h
         y, s = self.main(fused), self.satisfaction(hidden.satisfaction)
         share = (hidden.satisfaction - hidden.h).norm() / hidden.h.norm()
-        return Scores(y.score, s.score, y.gates, s.gates, share.detach())
+        done = None if self.behaviours is None else self.behaviours(x)
+        return Scores(y.score, s.score, y.gates, s.gates, share.detach(), done)
 
     def serve(self, x: Float[Tensor, "candidate k"], slots: Slots) -> Float[Tensor, "candidate"]:
         """y-hat alone, for inference: the satisfaction head is left out (§4.5)."""
@@ -97,6 +101,15 @@ class EasqRanker(nn.Module):
         """What L_satis alone trains: LoRA and the satisfaction head."""
         lora = [] if self.lora is None else list(self.lora.parameters())
         return [*lora, *self.satisfaction.parameters()]
+
+    def behaviour_parameters(self) -> list[nn.Parameter]:
+        """What L_behaviours alone trains, beside rows: its heads."""
+        return [] if self.behaviours is None else list(self.behaviours.parameters())
+
+
+def _behaviour_heads(token_width: int, config: ModelConfig) -> nn.Linear | None:
+    """Log-odds of each behaviour, linear in the features: an additive model."""
+    return nn.Linear(token_width, len(BEHAVIOURS)) if config.behaviour_heads else None
 
 
 def _lora(token_width: int, config: ModelConfig) -> Lora | None:

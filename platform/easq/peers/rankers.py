@@ -19,10 +19,11 @@ RANKERS: dict[str, Method] = {
     BASE: METHODS[BASE],
     "easq": METHODS["easq_printed"]._replace(values=(2.0, 10.0, 50.0)),
     "blend": METHODS["blend"]._replace(values=(0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)),
+    "rows_offset": BEYOND["rows_offset"]._replace(values=(0.1, 1.0, 5.0, 20.0)),
     SUBJECT: BEYOND[SUBJECT]._replace(values=(0.1, 1.0, 5.0, 20.0)),
 }
 """Knobs go further than in simulated worlds: few answers leave s-hat little spread beside y-hat."""
-RIVALS = ("easq", "blend")
+RIVALS = ("easq", "blend", "rows_offset")
 """What the subject, which goes beyond the paper, is compared with."""
 
 

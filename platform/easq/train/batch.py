@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from easq.encoding import Inputs
+from easq.events import BEHAVIOURS
 
 
 class PairTensors(NamedTuple):
@@ -31,6 +32,19 @@ class Labels(NamedTuple):
         return Labels(self.position.to(device), self.satisfied.to(device, dtype))
 
 
+class Views(NamedTuple):
+    """Exposed candidates and what their viewers did."""
+
+    position: Tensor  # int64 [view]
+    done: Tensor  # 1 or 0, [view, behaviour]
+    counts: Tensor  # 1 or 0: whether it is to be predicted of this view, [view, behaviour]
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Views":
+        position, *labels = self
+        return Views(position.to(device), *(label.to(device, dtype) for label in labels))
+
+
+NO_VIEWS = Views(torch.zeros(0, dtype=torch.int64), *torch.zeros(2, 0, len(BEHAVIOURS)))
 NO_LABELS = Labels(torch.zeros(0, dtype=torch.int64), torch.zeros(0))
 
 
@@ -40,6 +54,7 @@ class Reads(NamedTuple):
     pairs: bool = False  # D+
     labels: bool = False  # each answer by itself
     every_request: bool = False  # also requests without any pair or label
+    views: bool = False  # each behaviour by itself
 
 
 PAIRS = Reads(pairs=True)
@@ -54,6 +69,7 @@ class Batch(NamedTuple):
     answered: Tensor  # all answered candidates of the step: flat position here, or -1
     cross: PairTensors  # D+ across users, positions in `answered`
     labels: Labels = NO_LABELS
+    views: Views = NO_VIEWS
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Batch":
         return Batch(
@@ -63,4 +79,5 @@ class Batch(NamedTuple):
             self.answered.to(device),
             self.cross.to(device, dtype),
             self.labels.to(device, dtype),
+            self.views.to(device, dtype),
         )

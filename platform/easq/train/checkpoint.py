@@ -111,8 +111,12 @@ def weights_of(state: State) -> dict[str, Tensor]:
 
 
 def _adams(state: State) -> dict[str, torch.optim.Adam]:
-    named = {"main": state.main}
-    return named if state.satisfaction is None else named | {"satisfaction": state.satisfaction}
+    named = {
+        "main": state.main,
+        "satisfaction": state.satisfaction,
+        "behaviours": state.behaviours,
+    }
+    return {name: adam for name, adam in named.items() if adam is not None}
 
 
 def _optimisers_of(state: State) -> dict[str, Tensor]:

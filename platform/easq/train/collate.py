@@ -13,7 +13,7 @@ import torch
 
 from easq.answer_memory import AnswerMemory, Remembered, remembered
 from easq.encoding import encode
-from easq.events import Answer
+from easq.events import BEHAVIOURS, Answer
 from easq.features import FeatureSpec
 from easq.pairs import (
     NO_ANSWERS,
@@ -27,8 +27,9 @@ from easq.pairs import (
     join_pairs,
     shared_weights,
 )
+from easq.questionnaire import is_eligible
 from easq.samples import BehaviourOrder, Flat, flatten
-from easq.train.batch import PAIRS, Batch, Labels, Reads
+from easq.train.batch import PAIRS, Batch, Labels, Reads, Views
 from easq.train.learnable import learnable, pair_tensors, renumbered, select
 from easq.train.share import WindowShare
 
@@ -86,7 +87,8 @@ class Collator:
         satisfaction = self._questionnaire(flat, is_new, groups)
         answered, cross = self._cross(flat, asked, rows_of)
         labelled = self._labelled(flat, is_new)
-        used = np.concatenate([answered[answered >= 0], labelled])
+        viewed = self._viewed(flat, is_new)
+        used = np.concatenate([answered[answered >= 0], labelled, viewed])
         whole = flat.is_behaviour & is_new & self.reads.every_request
         kept, renumber = learnable(flat, [main, satisfaction], used, whole)
         return Batch(
@@ -99,12 +101,18 @@ class Collator:
                 torch.from_numpy(renumber[labelled]),
                 torch.from_numpy(flat.answer[labelled] == Answer.SATISFIED),
             ),
+            _views(flat, viewed, renumber),
         )
 
     def _labelled(self, flat: Flat, is_new: np.ndarray) -> np.ndarray:
         """Candidates with an answer that decides, for methods that learn from each by itself."""
         decided = np.isin(flat.answer, (Answer.SATISFIED, Answer.DISSATISFIED))
         return np.flatnonzero(decided & is_new[flat.request] & self.reads.labels)
+
+    def _viewed(self, flat: Flat, is_new: np.ndarray) -> np.ndarray:
+        """Exposed candidates of behaviour samples, for heads that predict each behaviour."""
+        learns = (flat.is_behaviour & is_new)[flat.request]
+        return np.flatnonzero(flat.exposed & learns & self.reads.views)
 
     def _behaviour(self, flat: Flat, is_new: np.ndarray) -> Pairs:
         """B+ of behaviour samples; remembered rows and answer samples are masked out."""
@@ -174,6 +182,17 @@ class Collator:
         allowed = users[:, None] != users
         pairs = self._answers(np.arange(len(users)), np.concatenate(answer), allowed, 1.0)
         return np.concatenate(position).astype(np.int64), shared_weights(pairs)
+
+
+def _views(flat: Flat, viewed: np.ndarray, renumber: np.ndarray) -> Views:
+    """An effective view is to be predicted of every view; what follows it of eligible ones."""
+    done = np.stack([flat.behaviours[name][viewed] for name in BEHAVIOURS], axis=1)
+    eligible = is_eligible(flat.watched_seconds[viewed], flat.duration_seconds[viewed])
+    first = np.array(BEHAVIOURS) == "effective_view"
+    counts = eligible[:, None] | first
+    return Views(
+        torch.from_numpy(renumber[viewed]), torch.from_numpy(done), torch.from_numpy(counts)
+    )
 
 
 def _groups(

@@ -60,6 +60,10 @@ class LossSection(Section):
     """gamma: L_main is taken of y-hat - gamma stop_grad(s-hat), so that the served y-hat becomes
     behaviour's log-odds plus gamma times satisfaction's, for every pair and not for answered ones
     alone. Not in the paper, where it is 0."""
+    behaviours: float = Field(default=0.0, ge=0)
+    """Weight of L_behaviours, for model.behaviour_heads: each behaviour of each view by itself, an
+    effective view of all that were exposed, the others of those that a questionnaire may follow.
+    Not in the paper, where it is 0."""
 
 
 class OptimSection(Section):
@@ -191,6 +195,13 @@ class TrainConfig(Section):
                 "loss.offset adds what the satisfaction pathway has learnt: it needs model.method "
                 "'easq' and loss.satisfaction above 0"
             )
+        if bool(self.loss.behaviours) != self.model.behaviour_heads:
+            raise ValueError(
+                "loss.behaviours is the weight of what model.behaviour_heads learn: set both, or "
+                "neither"
+            )
+        if self.model.behaviour_heads and self.model.method != "easq":
+            raise ValueError("model.behaviour_heads are of model.method 'easq' alone")
         if self.budget is not None and not (self.loss.offset and self.loss.alignment == 0):
             raise ValueError(
                 "budget moves loss.offset, and measures what that alone costs: it needs "

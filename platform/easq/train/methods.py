@@ -9,7 +9,7 @@ from easq.baselines.imputation import IMPUTATION
 from easq.baselines.saqrec import SAQREC
 from easq.model.config import MethodName
 from easq.model.ranker import Scores
-from easq.train.batch import PAIRS, Batch
+from easq.train.batch import PAIRS, Batch, Reads
 from easq.train.config import TrainConfig
 from easq.train.method import Method
 from easq.train.objective import Parts, Weights, global_weights, terms
@@ -23,7 +23,11 @@ def _terms(scores: Scores, taught: Tensor | None, batch: Batch, config: TrainCon
     return terms(scores, batch, config.loss, config.pairs)
 
 
-EASQ = Method(_weights, _terms, reads=lambda config: PAIRS)
+def _reads(config: TrainConfig) -> Reads:
+    return PAIRS._replace(views=config.loss.behaviours > 0)
+
+
+EASQ = Method(_weights, _terms, reads=_reads)
 
 METHODS: dict[MethodName, Method] = {
     "easq": EASQ,

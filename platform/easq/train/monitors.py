@@ -8,10 +8,9 @@ from easq.train.batch import Batch
 from easq.train.collective import all_sum
 from easq.train.step import StepResult
 
+LOSSES = ("main", "satisfaction", "alignment", "behaviours")
 NAMES = (
-    "main",  # loss sums and their pair weights
-    "satisfaction",
-    "alignment",
+    *LOSSES,  # loss sums, and their weights beside them
     "pairs",  # questionnaire pairs of this rank, and over them:
     "margin_main",
     "margin_satisfaction",
@@ -29,16 +28,16 @@ class Monitors:
 
     def __init__(self, experts: tuple[int, int], device: torch.device) -> None:
         self.sums = torch.zeros(len(NAMES), dtype=torch.float64, device=device)
-        self.weights = torch.zeros(3, dtype=torch.float64)  # already everybody's
+        self.weights = torch.zeros(len(LOSSES), dtype=torch.float64)  # already everybody's
         self.use = torch.zeros(sum(experts), dtype=torch.float64, device=device)
         self.experts = experts
 
     def add(self, step: StepResult, batch: Batch) -> None:
-        self.sums[:3] += step.losses
+        self.sums[: len(LOSSES)] += step.losses
         self.weights += torch.tensor(step.weights, dtype=torch.float64)
         if step.scores is None or not len(step.scores.main):
             return
-        self.sums[3:] += _watch(step.scores, batch)
+        self.sums[len(LOSSES) :] += _watch(step.scores, batch)
         gates = [
             g for g in (step.scores.main_gates, step.scores.satisfaction_gates) if g is not None
         ]
@@ -50,7 +49,7 @@ class Monitors:
         sums: dict[str, float] = dict(zip(NAMES, all_sum(self.sums).tolist(), strict=True))
         means = {
             f"loss/{name}": sums[name] / weight
-            for name, weight in zip(NAMES[:3], self.weights.tolist(), strict=True)
+            for name, weight in zip(LOSSES, self.weights.tolist(), strict=True)
             if weight
         }
         means["pairs/main"], means["pairs/questionnaire"] = float(self.weights[0]), sums["pairs"]
@@ -76,7 +75,7 @@ class Monitors:
 
 def _watch(scores: Scores, batch: Batch) -> Tensor:
     y = scores.main.detach()
-    watched = torch.zeros(len(NAMES) - 3, dtype=torch.float64, device=y.device)
+    watched = torch.zeros(len(NAMES) - len(LOSSES), dtype=torch.float64, device=y.device)
     watched[4] = len(y)
     watched[5] = (scores.main_gates.detach() == 0).all(1).sum()
     watched[7] = 1

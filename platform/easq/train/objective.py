@@ -1,5 +1,8 @@
 """Eq. 17 over all workers: L_main + lambda_1 L_satis + lambda_2 L_DPO.
 
+Beyond the paper, L_behaviours teaches embedding rows to tell behaviours apart: L_main has one
+order of them, in which a like is worth as much as a long view.
+
 Each loss is a sum over this rank's pairs divided by the weight of everybody's, so the gradients
 of the ranks simply add up.
 """
@@ -9,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from easq.losses import log_policy, online_dpo, pairwise_logistic
 from easq.model.ranker import Scores
@@ -19,19 +23,21 @@ from easq.train.config import LossSection
 
 
 class Weights(NamedTuple):
-    """Weight of all pairs of all ranks in a step; zero where a loss has none."""
+    """Weight of all ranks' pairs in a step, or number of views; zero where a loss has none."""
 
     main: float
     satisfaction: float
     alignment: float
+    behaviours: float = 0.0
 
 
 class Terms(NamedTuple):
-    """Losses as sums over pairs, not yet divided."""
+    """Losses as sums over pairs or views, not yet divided."""
 
     main: Tensor
     satisfaction: Tensor
     alignment: Tensor
+    behaviours: Tensor
 
 
 class Parts(NamedTuple):
@@ -43,8 +49,9 @@ class Parts(NamedTuple):
 
 def global_weights(batch: Batch, loss: LossSection, pairs: PairsConfig) -> Weights:
     """One small all-reduce, before the forward pass: weights depend on labels only."""
-    local = torch.stack([batch.main.weight.sum(), batch.satisfaction.weight.sum()])
-    main, answers = all_sum(local).tolist()
+    views = batch.main.weight.new_tensor(float(len(batch.views.position)))
+    local = torch.stack([batch.main.weight.sum(), batch.satisfaction.weight.sum(), views])
+    main, answers, viewed = all_sum(local).tolist()
     cross = float(batch.cross.weight.sum())  # every rank knows all of them
     satisfaction = answers + pairs.cross_user * cross
     alignment = answers + pairs.cross_user_alignment * cross
@@ -52,6 +59,7 @@ def global_weights(batch: Batch, loss: LossSection, pairs: PairsConfig) -> Weigh
         main,
         satisfaction if loss.satisfaction else 0.0,
         alignment if loss.alignment else 0.0,
+        viewed,
     )
 
 
@@ -85,6 +93,7 @@ def terms(scores: Scores, batch: Batch, loss: LossSection, pairs: PairsConfig) -
         preference(y - loss.offset * s.detach(), batch.main),
         preference(s, batch.satisfaction),
         _alignment(y, s, batch.satisfaction, loss),
+        behaviour_loss(scores, batch),
     )
     cross = nothing(scores)
     if not len(batch.answered):
@@ -102,15 +111,25 @@ def main_loss(scores: Scores, batch: Batch) -> Tensor:
     return preference(scores.main, batch.main)
 
 
+def behaviour_loss(scores: Scores, batch: Batch) -> Tensor:
+    """L_behaviours: cross-entropy of what viewers did, which heads on x predict, over views."""
+    position, done, counts = batch.views
+    if scores.behaviours is None:
+        return scores.main.new_zeros(())
+    return F.binary_cross_entropy_with_logits(
+        scores.behaviours[position], done, counts, reduction="sum"
+    )
+
+
 def nothing(scores: Scores) -> Terms:
     """Terms of a loss that has no pair."""
     zero = scores.main.new_zeros(())
-    return Terms(zero, zero, zero)
+    return Terms(zero, zero, zero, zero)
 
 
 def total(parts: Parts, weights: Weights, loss: LossSection) -> Tensor:
     """Eq. 17; a loss without a pair anywhere is left out."""
-    factors = (1.0, loss.satisfaction, loss.alignment)
+    factors = (1.0, loss.satisfaction, loss.alignment, loss.behaviours)
     value = parts.local.main.new_zeros(())
     for local, cross, weight, factor in zip(*parts, weights, factors, strict=True):
         if weight:
@@ -119,7 +138,7 @@ def total(parts: Parts, weights: Weights, loss: LossSection) -> Tensor:
 
 
 def loss_sums(parts: Parts) -> Tensor:
-    """Loss sums of this rank such that adding them over ranks counts every pair once, [3]."""
+    """Loss sums of this rank such that adding them over ranks counts every pair once, [4]."""
     local, cross = (torch.stack([term.detach() for term in part]) for part in parts)
     return local + cross / world_size()
 

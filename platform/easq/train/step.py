@@ -27,12 +27,13 @@ class State(NamedTuple):
     satisfaction: torch.optim.Adam | None
     rows: RowAdam
     teacher: Teacher | None = None
+    behaviours: torch.optim.Adam | None = None
 
 
 class StepResult(NamedTuple):
     """What a step did. Sums are this rank's; the touched rows are everybody's."""
 
-    losses: Tensor  # [3] sums over pairs: main, satisfaction, alignment
+    losses: Tensor  # [4] sums: main, satisfaction, alignment, behaviours
     weights: Weights  # of everybody
     scores: Scores | None
     touched: dict[int, Tensor]  # row ids by width
@@ -54,6 +55,9 @@ def initial_state(
         torch.optim.Adam(satisfaction, lr=learning_rate) if satisfaction else None,
         RowAdam(tables, config.optim.rows_learning_rate),
         make_teacher(config, spec) if make_teacher is not None else None,
+        torch.optim.Adam(heads, lr=learning_rate)
+        if (heads := ranker.behaviour_parameters())
+        else None,
     )
 
 
@@ -100,11 +104,13 @@ def _update(state: State, method: Method, weights: Weights, rows: Rows) -> dict[
         moving.append(state.main)
     if state.satisfaction is not None and weights.satisfaction:
         moving.append(state.satisfaction)
+    if state.behaviours is not None and weights.behaviours:
+        moving.append(state.behaviours)
     sum_gradients([p for adam in moving for group in adam.param_groups for p in group["params"]])
     for adam in moving:
         adam.step()
         adam.zero_grad()
-    return _update_rows(state, rows) if state.main in moving else {}
+    return _update_rows(state, rows) if state.main in moving or weights.behaviours else {}
 
 
 def _update_rows(state: State, rows: Rows) -> dict[int, Tensor]:

@@ -68,10 +68,14 @@ def test_a_window_is_scored_without_its_own_outcomes(make_history):
     assert not np.allclose(honest.score(second).main, blind.score(second).main)
 
 
-def test_a_restored_learner_goes_on_bit_for_bit(make_history, tmp_path):
+HEADS = {"model": {"width": 32, "behaviour_heads": True}, "loss": {"behaviours": 1.0}}
+
+
+@pytest.mark.parametrize("tables", [{}, HEADS], ids=["easq", "heads"])
+def test_a_restored_learner_goes_on_bit_for_bit(make_history, tmp_path, tables):
     history = make_history(128)
     first, second = shares(history, 64)
-    whole, stopped, resumed = (learner_of(history) for _ in range(3))
+    whole, stopped, resumed = (learner_of(history, **tables) for _ in range(3))
     for learner in (whole, stopped):
         learner.score(first)
         learner.learn(first)

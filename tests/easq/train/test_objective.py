@@ -10,8 +10,8 @@ from easq.encoding import Inputs, Slots
 from easq.model.config import LoraConfig, ModelConfig
 from easq.model.ranker import EasqRanker, Scores
 from easq.pairs import PairsConfig
-from easq.train.batch import Batch, PairTensors
-from easq.train.config import LossSection
+from easq.train.batch import Batch, PairTensors, Views
+from easq.train.config import LossSection, parse_config
 from easq.train.objective import global_weights, terms, total
 
 PAIRS = PairsConfig(cross_user=0.5, cross_user_alignment=0.25)
@@ -74,7 +74,7 @@ def test_the_total_is_eq_17_by_hand(reference, limit, reference_margin):
 
 def test_cross_pairs_weigh_as_configured():
     weights = global_weights(BATCH, LossSection(), PAIRS)
-    assert weights == pytest.approx((1.0, 2.0 + 0.5, 2.0 + 0.25))
+    assert weights == pytest.approx((1.0, 2.0 + 0.5, 2.0 + 0.25, 0.0))
 
 
 def test_alignment_raises_the_margin_of_the_served_score_only():
@@ -113,6 +113,23 @@ def test_the_gradient_matrix_holds_through_the_objective(weights, learners):
     assert reached == learners
 
 
+def test_behaviours_are_a_mean_over_views_of_what_is_to_be_predicted_of_each():
+    done, counts = torch.zeros(2, 8, dtype=torch.float64), torch.zeros(2, 8, dtype=torch.float64)
+    counts[:, 0] = 1  # of every view
+    done[0, 0] = counts[0, 2] = 1  # candidate 2: an effective view, and no like
+    done[1, 3] = 1  # candidate 0: what does not count is not asked
+    batch = BATCH._replace(views=Views(torch.tensor([2, 0]), done, counts))
+    log_odds = torch.zeros(3, 8, dtype=torch.float64)
+    log_odds[2, 0], log_odds[2, 2], log_odds[0, 0] = 1.5, 0.5, -1.0
+    at = scores([0.0, 0.0, 0.0], [0.0, 0.0, 0.0])._replace(behaviours=log_odds)
+    loss = LossSection(satisfaction=0.0, alignment=0.0, behaviours=3.0)
+    weights = global_weights(batch, loss, PAIRS)
+    assert weights.behaviours == 2
+    expected = sum(map(neg_log_sigmoid, (1.5, -0.5, 1.0))) / 2
+    got = total(terms(at, batch, loss, PAIRS), weights, loss)
+    assert got.item() == pytest.approx(math.log(2) + 3 * expected, abs=1e-12)
+
+
 def test_with_an_offset_behaviour_is_taught_what_y_adds_to_satisfaction():
     y, s = [2.0, 0.5, -1.0], [4.0, 0.0, -1.0]
     loss = LossSection(satisfaction=0.0, alignment=0.0, offset=0.5)
@@ -125,3 +142,17 @@ def test_with_an_offset_behaviour_is_taught_what_y_adds_to_satisfaction():
     found.backward()
     assert at.satisfaction is not None
     assert at.satisfaction.grad is None
+
+
+@pytest.mark.parametrize(
+    ("model", "loss", "says"),
+    [
+        ({"behaviour_heads": True}, {}, "set both"),
+        ({}, {"behaviours": 1.0}, "set both"),
+        ({"behaviour_heads": True, "method": "emer"}, {"behaviours": 1.0}, "'easq' alone"),
+    ],
+)
+def test_behaviour_heads_without_their_loss_are_refused(model, loss, says):
+    tree = {"run": {"name": "t", "storage": "t"}, "data": {"history": "h"}}
+    with pytest.raises(ValueError, match=says):
+        parse_config({**tree, "model": model, "loss": loss}, "test")

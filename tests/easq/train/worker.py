@@ -34,7 +34,8 @@ def main(
     tree = {
         "run": {"name": "test", "storage": out},
         "data": {"history": history},
-        "model": {"width": 32},
+        "model": {"width": 32, "behaviour_heads": True},
+        "loss": {"behaviours": 1.0},
         "optim": {"batch": 16},
         "pairs": {"cross_user_alignment": 0.2},
         "published": {"average_steps": 8},
