@@ -6,6 +6,7 @@ import time
 import urllib.request
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -230,5 +231,5 @@ def is_ready(url: str) -> bool:
     try:
         with urllib.request.urlopen(f"{url}/readyz", timeout=5) as response:
             return response.status == HTTPStatus.OK
-    except OSError:  # refused, reset, timed out, or an HTTP status that says no
+    except (OSError, HTTPException):  # refused, timed out, a status that says no, another's port
         return False
