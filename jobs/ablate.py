@@ -1,6 +1,6 @@
 """Leave out EASQ's parts one by one, and try the readings of Eq. 16 (the paper's Fig. 5).
 
-Usage: easq ablate [--preset quick|evidence|paper] [--out DIR] [--address RAY]
+Usage: easq ablate [--preset quick|evidence|paper] [--draws N] [--out DIR] [--address RAY]
 """
 
 from pathlib import Path
@@ -8,20 +8,34 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from easq.study.plan import PRESETS, Plan
+from easq.study.plan import Plan
 from easq.study.report import of_plan
 from easq.study.variants import COMPARED, PARTS, READINGS, judge_variants
 from easq.study.variants_page import ablation
-from jobs.study_output import OUT, Address, Out, Size, Tracking, told_problems, written
+from jobs.study_output import (
+    OUT,
+    Address,
+    Draws,
+    Out,
+    Size,
+    Tracking,
+    plan_of,
+    told_problems,
+    written,
+)
 from jobs.study_trials import run_trials
 
 
 def ablate(
-    preset: Size = "quick", out: Out = OUT, address: Address = None, tracking: Tracking = None
+    preset: Size = "quick",
+    draws: Draws = None,
+    out: Out = OUT,
+    address: Address = None,
+    tracking: Tracking = None,
 ) -> None:
     """Train EASQ without each of its parts and with other readings of its loss."""
     with told_problems() as console:
-        ablated(PRESETS[preset], out.resolve(), console, address, tracking)
+        ablated(plan_of(preset, draws), out.resolve(), console, address, tracking)
 
 
 def ablated(

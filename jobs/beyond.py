@@ -1,6 +1,6 @@
 """Compare what goes beyond the paper with EASQ and the blend, at equal behaviour.
 
-Usage: easq beyond [--preset quick|evidence|paper] [--out DIR] [--address RAY]
+Usage: easq beyond [--preset quick|evidence|paper] [--draws N] [--out DIR] [--address RAY]
 """
 
 from pathlib import Path
@@ -11,18 +11,32 @@ from rich.console import Console
 from easq.study.beyond import BEYOND, QUESTION, SUBJECT
 from easq.study.compare import compare as judge
 from easq.study.compare_page import findings
-from easq.study.plan import PRESETS, Plan
+from easq.study.plan import Plan
 from easq.study.report import of_plan
-from jobs.study_output import OUT, Address, Out, Size, Tracking, told_problems, written
+from jobs.study_output import (
+    OUT,
+    Address,
+    Draws,
+    Out,
+    Size,
+    Tracking,
+    plan_of,
+    told_problems,
+    written,
+)
 from jobs.study_trials import run_trials
 
 
 def beyond(
-    preset: Size = "quick", out: Out = OUT, address: Address = None, tracking: Tracking = None
+    preset: Size = "quick",
+    draws: Draws = None,
+    out: Out = OUT,
+    address: Address = None,
+    tracking: Tracking = None,
 ) -> None:
     """Train EASQ with rows of its own for satisfaction and with an offset, and compare."""
     with told_problems() as console:
-        went_beyond(PRESETS[preset], out.resolve(), console, address, tracking)
+        went_beyond(plan_of(preset, draws), out.resolve(), console, address, tracking)
 
 
 def went_beyond(

@@ -1,6 +1,6 @@
 """Compare EASQ with its rivals at equal behaviour: Table 1, curves, one number a method.
 
-Usage: easq compare [--preset quick|evidence|paper] [--out DIR] [--address RAY]
+Usage: easq compare [--preset quick|evidence|paper] [--draws N] [--out DIR] [--address RAY]
 """
 
 from pathlib import Path
@@ -11,18 +11,32 @@ from rich.console import Console
 from easq.study.compare import compare as judge
 from easq.study.compare_page import findings
 from easq.study.methods import METHODS
-from easq.study.plan import PRESETS, Plan
+from easq.study.plan import Plan
 from easq.study.report import of_plan
-from jobs.study_output import OUT, Address, Out, Size, Tracking, told_problems, written
+from jobs.study_output import (
+    OUT,
+    Address,
+    Draws,
+    Out,
+    Size,
+    Tracking,
+    plan_of,
+    told_problems,
+    written,
+)
 from jobs.study_trials import run_trials
 
 
 def compare(
-    preset: Size = "quick", out: Out = OUT, address: Address = None, tracking: Tracking = None
+    preset: Size = "quick",
+    draws: Draws = None,
+    out: Out = OUT,
+    address: Address = None,
+    tracking: Tracking = None,
 ) -> None:
     """Train every method at every value of its knob, and compare them at equal behaviour."""
     with told_problems() as console:
-        compared(PRESETS[preset], out.resolve(), console, address, tracking)
+        compared(plan_of(preset, draws), out.resolve(), console, address, tracking)
 
 
 def compared(

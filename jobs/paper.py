@@ -2,7 +2,7 @@
 
 Table 2 is of few users in process; `easq ab` tests over HTTP, `easq budget` the alignment budget.
 
-Usage: easq paper [--preset quick|evidence|paper] [--out DIR] [--address RAY]
+Usage: easq paper [--preset quick|evidence|paper] [--draws N] [--out DIR] [--address RAY]
 """
 
 import os
@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from easq.study.index_page import index
-from easq.study.plan import PRESETS, Plan
+from easq.study.plan import Plan
 from easq.study.report import of_plan
 from jobs.ab import ab_tested
 from jobs.ablate import ablated
@@ -22,12 +22,26 @@ from jobs.calibrate import calibrated
 from jobs.cluster import ray_cluster
 from jobs.compare import compared
 from jobs.convergent import converged
-from jobs.study_output import OUT, Address, Out, Size, Tracking, said_in, told_problems
+from jobs.study_output import (
+    OUT,
+    Address,
+    Draws,
+    Out,
+    Size,
+    Tracking,
+    plan_of,
+    said_in,
+    told_problems,
+)
 from jobs.sweep import swept
 
 
 def paper(
-    preset: Size = "quick", out: Out = OUT, address: Address = None, tracking: Tracking = None
+    preset: Size = "quick",
+    draws: Draws = None,
+    out: Out = OUT,
+    address: Address = None,
+    tracking: Tracking = None,
 ) -> None:
     """Make Tables 1 and 2, Figs. 3, 5 and 6, the curves beyond the paper and the calibration.
 
@@ -35,7 +49,7 @@ def paper(
     process, in a minute; `easq ab` tests over HTTP, and `easq budget` tests the alignment budget.
     """
     with told_problems() as console:
-        written_paper(PRESETS[preset], out.resolve(), console, address, tracking)
+        written_paper(plan_of(preset, draws), out.resolve(), console, address, tracking)
 
 
 def written_paper(

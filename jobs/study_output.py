@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from easq.registry_client import MlflowError
-from easq.study.plan import Preset
+from easq.study.plan import PRESETS, Plan, Preset
 from easq.study.report import Findings, Origin, report
 from easq.tracking_study import log_study
 from easq.train.config import absolute_uri
@@ -20,6 +20,10 @@ from jobs.problems import sentence
 OUT = Path(".easq/paper")
 Out = Annotated[Path, typer.Option(help="Trials, pages and MLflow's database; the same goes on.")]
 Size = Annotated[Preset, typer.Option(help="How many worlds and draws of weights, how large.")]
+Draws = Annotated[
+    int | None,
+    typer.Option(min=1, help="Draws of weights in each world, if fewer than the preset has."),
+]
 Address = Annotated[
     str | None, typer.Option(help="Address of a Ray cluster; without it, this machine.")
 ]
@@ -27,6 +31,12 @@ Tracking = Annotated[
     str | None, typer.Option(help="MLflow's address; without it, a database in OUT.")
 ]
 STOPPED = 130
+
+
+def plan_of(preset: Preset, draws: int | None) -> Plan:
+    """Fewer draws than the preset has are its first ones: more later make use of their trials."""
+    plan = PRESETS[preset]
+    return plan.model_copy(update={"seeds": plan.seeds[:draws]})
 
 
 def written(name: str, origin: Origin, findings: Findings, out: Path, tracking: str | None) -> Path:

@@ -1,6 +1,6 @@
 """Vary K1, K2, lambda_1 and lambda_2 one at a time, with Ray Tune (the paper's Fig. 6).
 
-Usage: easq sweep [--preset quick|evidence|paper] [--out DIR] [--address RAY]
+Usage: easq sweep [--preset quick|evidence|paper] [--draws N] [--out DIR] [--address RAY]
 """
 
 import logging
@@ -15,7 +15,7 @@ import typer
 from ray import tune
 from rich.console import Console
 
-from easq.study.plan import PRESETS, Plan
+from easq.study.plan import Plan
 from easq.study.rankings import SERVED
 from easq.study.report import of_plan
 from easq.study.trial import Trial, read_sums, run_trial
@@ -24,18 +24,32 @@ from easq.study.variants_page import sweep as findings
 from easq.train.failures import reason
 from easq.train.trainer import signals_kept
 from jobs.cluster import ray_cluster
-from jobs.study_output import OUT, Address, Out, Size, Tracking, told_problems, written
+from jobs.study_output import (
+    OUT,
+    Address,
+    Draws,
+    Out,
+    Size,
+    Tracking,
+    plan_of,
+    told_problems,
+    written,
+)
 from jobs.study_trials import refuse_failed, run_trials, same_code, without_result
 
 _NO_HANDLER = "TUNE_DISABLE_SIGINT_HANDLER"
 
 
 def sweep(
-    preset: Size = "quick", out: Out = OUT, address: Address = None, tracking: Tracking = None
+    preset: Size = "quick",
+    draws: Draws = None,
+    out: Out = OUT,
+    address: Address = None,
+    tracking: Tracking = None,
 ) -> None:
     """Train EASQ with other numbers of experts and other weights of its losses."""
     with told_problems() as console:
-        swept(PRESETS[preset], out.resolve(), console, address, tracking)
+        swept(plan_of(preset, draws), out.resolve(), console, address, tracking)
 
 
 def swept(
