@@ -4,6 +4,7 @@ Usage: replay.py CONFIG_JSON OUT RANK WORLD WINDOWS
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def main(config_json: str, out: str, rank: int, world: int, windows: int) -> Non
     learner.save(Path(out))
     if world > 1:
         dist.barrier()  # nobody leaves while another still needs it
-        dist.destroy_process_group()
+        os._exit(0)  # gloo's threads may abort the process at an ordinary end
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Usage: voter.py CONFIG_JSON STORE OUT RANK IDLE_RANK
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,7 +47,7 @@ def main(config_json: str, store: str, out: str, rank: int, idle_rank: int) -> N
     position = work.learner.position.model_dump(mode="json")
     Path(out).write_text(json.dumps({"drained": drained} | position))
     dist.barrier()
-    dist.destroy_process_group()
+    os._exit(0)  # gloo's threads may abort the process at an ordinary end
 
 
 if __name__ == "__main__":
