@@ -1,11 +1,12 @@
 """Tells whoever operates the loop when what viewers do is not learnt in time, and when it is."""
 
-import json
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
+
+from pydantic import BaseModel
 
 from easq.log.connect import open_log
 from easq.log.interface import Log, LogError
@@ -13,7 +14,24 @@ from easq.train.behind import Alarm, Taker, joining, seconds_behind, training
 from easq.train.config import TrainConfig
 from easq.train.run_folder import run_folder
 
-LOOK_SECONDS = 1.0
+LOOK_SECONDS, STOP_SECONDS = 1.0, 2.0
+UNKNOWN = (LogError, OSError, ValueError)
+"""What keeps from knowing how far somebody is: the log is away, a file is damaged."""
+
+
+class JoinedPartition(BaseModel):
+    """How far the joiner is in a partition of topic `events`."""
+
+    next_offset: int
+
+
+class Joined(BaseModel):
+    """Of the joiner's status file, what the watch reads."""
+
+    partitions: dict[int, JoinedPartition]
+
+    def taken(self) -> dict[int, int]:
+        return {partition: at.next_offset for partition, at in self.partitions.items()}
 
 
 class FreshnessWatch:
@@ -29,9 +47,10 @@ class FreshnessWatch:
         self.thread.start()
 
     def stop(self) -> None:
+        """Who waits for a log that is away is not waited for."""
         self.stopping.set()
         if self.thread.is_alive():
-            self.thread.join()
+            self.thread.join(STOP_SECONDS)
 
     def __enter__(self) -> Self:
         self.start()
@@ -43,21 +62,20 @@ class FreshnessWatch:
     def _watch(self) -> None:
         log: Log | None = None
         while not self.stopping.wait(LOOK_SECONDS):
-            try:
-                log = log or open_log(self.address)
-                for sentence in looks(log, self.alarms):
+            for alarm in self.alarms:
+                try:
+                    log = log or open_log(self.address)
+                    sentence = look(log, alarm)
+                except UNKNOWN:  # of this one; the others are told of all the same
+                    continue
+                if sentence is not None:
                     self.say(sentence)
-            except (LogError, OSError, ValueError):  # a file that is just being replaced, too
-                continue
 
 
-def looks(log: Log, alarms: Sequence[Alarm]) -> list[str]:
-    """What each alarm has to tell of now. Raises LogError."""
-    told = [
-        alarm.look(seconds_behind(log, alarm.taker, time.time_ns() // 1_000_000), time.monotonic())
-        for alarm in alarms
-    ]
-    return [sentence for sentence in told if sentence is not None]
+def look(log: Log, alarm: Alarm) -> str | None:
+    """What an alarm has to tell of now. Raises one of UNKNOWN."""
+    behind = seconds_behind(log, alarm.taker, time.time_ns() // 1_000_000)
+    return alarm.look(behind, time.monotonic())
 
 
 def training_of(config: TrainConfig) -> Taker:
@@ -71,7 +89,8 @@ def joining_by(status: Path, limit_seconds: float) -> Taker:
     """The joiner, by the file in which it says how far it is (`jobs.join`)."""
 
     def taken() -> dict[int, int]:
-        found = json.loads(status.read_text())["partitions"] if status.is_file() else {}
-        return {int(partition): at["next_offset"] for partition, at in found.items()}
+        if not status.is_file():
+            return {}
+        return Joined.model_validate_json(status.read_bytes()).taken()
 
     return joining(taken, limit_seconds)

@@ -21,7 +21,8 @@ from easq.log.interface import MODELS, Log, LogError
 from easq.registry import ANCHOR, CHAMPION, Version, champion
 from easq.registry_aliases import numbered, point
 from easq.registry_client import MlflowAwayError, MlflowError
-from easq.rollout import announce, held, newest_rollout, rolled_back, rollouts
+from easq.rollout import rolled_back
+from easq.rollout_log import announce, held_from, newest_rollout
 from easq.train.config import absolute_uri
 from jobs.gatekeeper import Gatekeeper, GatekeeperConfig
 
@@ -121,7 +122,7 @@ def _served_before(topic: Log, live: Version | None) -> int:
     Raises:
         ValueError: nobody has written down what was served before.
     """
-    told = list(held(rollouts(topic, topic.begin(MODELS, 0), topic.end(MODELS, 0))))
+    told = held_from(topic, topic.begin(MODELS, 0), topic.end(MODELS, 0))
     newest = [one.rollout for one in reversed(told)]
     if newest and not newest[0].follow_deltas:
         at = newest[0].version

@@ -19,13 +19,13 @@ from easq.registry import ANCHOR, CANDIDATE, CHAMPION, Version, aliased
 from easq.registry_aliases import numbered, point, tag, tags_of
 from easq.rollout import (
     RolloutConfig,
-    RolloutTail,
     first_stage,
     lane_stopped,
     last_stage,
     next_stage,
     rolled_back,
 )
+from easq.rollout_log import RolloutTail
 from easq.rollout_watch import RolloutWatch
 from jobs.judgement import Judgement
 

@@ -8,6 +8,7 @@ import math
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,13 +20,14 @@ from easq.log.connect import open_log
 from easq.log.interface import EVENTS, MODELS, SAMPLES, Log, LogError
 from easq.registry_aliases import newest_tags
 from easq.registry_client import MlflowError
-from easq.rollout import held, lane_stopped, newest_rollout, rollouts
+from easq.rollout import lane_stopped
+from easq.rollout_log import held_from, newest_rollout
 from easq.train.behind import Taker, seconds_behind, told_behind, training
 from easq.train.lines import last_line
 from easq.train.position import newest_checkpoint, read_position
 from easq.train.run_folder import QUARANTINE, WINDOWS, waiting_versions
 from easq.train.turn import last_turn
-from jobs.freshness_watch import joining_by
+from jobs.freshness_watch import UNKNOWN, joining_by
 from jobs.gatekeeper import AFTER, REASON, ROLLED_OUT, VERDICT
 from jobs.replica_report import replica_report
 from jobs.status_tables import tables
@@ -82,17 +84,18 @@ def look(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _behind(log: Log, state: dict[str, Any]) -> list[tuple[Taker, float]]:
-    """How far joiner and trainings are behind; none where the log does not tell."""
+    """How far joiner and trainings are behind; without those that cannot be told."""
     fresh = {name: line.get("fresh_seconds", math.inf) for name, line in state["lines"].items()}
     joiner = joining_by(Path(state["join_status"]), next(iter(fresh.values())))
     trainings = [
         training(name, Path(line["run"]), fresh[name]) for name, line in state["lines"].items()
     ]
     now = time.time_ns() // 1_000_000
-    try:
-        return [(taker, seconds_behind(log, taker, now)) for taker in (joiner, *trainings)]
-    except LogError:
-        return []
+    found = []
+    for taker in (joiner, *trainings):
+        with suppress(*UNKNOWN):
+            found.append((taker, seconds_behind(log, taker, now)))
+    return found
 
 
 def _line(run: str, models: str) -> dict[str, Any]:
@@ -190,7 +193,7 @@ def decisions(log: Log) -> list[dict[str, Any]]:
     """The last rollouts, newest first."""
     try:
         begin, end = log.begin(MODELS, 0), log.end(MODELS, 0)
-        told = {one.seq: one for one in held(rollouts(log, max(begin, end - TAIL), end))}
+        told = {one.seq: one for one in held_from(log, max(begin, end - TAIL), end)}
     except LogError:
         return []
     newest = sorted(told.values(), key=lambda one: one.seq, reverse=True)[:5]

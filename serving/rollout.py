@@ -13,7 +13,8 @@ from typing import NamedTuple
 from easq.announcements import Rollout
 from easq.log.interface import Log, LogError
 from easq.registry import Version
-from easq.rollout import RolloutTail, lane_stopped
+from easq.rollout import lane_stopped
+from easq.rollout_log import RolloutTail
 
 log = logging.getLogger("ray.serve")
 

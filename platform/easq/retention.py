@@ -11,7 +11,7 @@ from typing import NamedTuple
 from easq.announcements import DELTA, DeltaHead
 from easq.delta import read_head
 from easq.log.interface import MODELS, Log
-from easq.rollout import keep_newest
+from easq.rollout_log import keep_newest
 
 KEPT_MS = 3_600_000
 

@@ -7,7 +7,8 @@ import pytest
 
 from easq.log.interface import MODELS
 from easq.retention import KEPT_MS, forget_deltas
-from easq.rollout import RolloutConfig, announce, first_stage, newest_rollout
+from easq.rollout import RolloutConfig, first_stage
+from easq.rollout_log import announce, newest_rollout
 
 ROLLOUT = first_stage(RolloutConfig(), 2, 1, "passed")
 

@@ -29,6 +29,18 @@ def test_a_late_training_and_its_end_are_told_once_each(tmp_path: Path, monkeypa
     assert told.empty()
 
 
+def test_a_taker_that_cannot_be_told_silences_no_other(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("jobs.freshness_watch.LOOK_SECONDS", 0.01)
+    log, run, told = SqliteLog(tmp_path / "log.db"), tmp_path / "run", SimpleQueue[str]()
+    log.append(SAMPLES, 0, pa.table({"sealed_at_ms": [time.time_ns() // 1_000_000 - 60_000]}))
+    (tmp_path / "join.json").write_text("{}")
+    takers = [training("feed", run, 8.0), joining_by(tmp_path / "join.json", 8.0)]
+    address = f"sqlite:///{tmp_path / 'log.db'}"
+    with FreshnessWatch(address, takers, told.put), FreshnessWatch(address, takers[::-1], told.put):
+        for _ in range(2):
+            assert told.get(timeout=PATIENCE_SECONDS).startswith("training of feed is ")
+
+
 def test_a_log_that_is_not_there_yet_holds_nobody_up(tmp_path: Path, monkeypatch):
     monkeypatch.setattr("jobs.freshness_watch.LOOK_SECONDS", 0.01)
     told, status = SimpleQueue[str](), tmp_path / "join.json"

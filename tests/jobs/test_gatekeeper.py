@@ -25,7 +25,8 @@ from easq.model.config import ModelConfig
 from easq.model.embedding import EmbeddingTables
 from easq.registry import ANCHOR, CANDIDATE, CHAMPION, Version, aliased, champion, publish
 from easq.registry_aliases import point, tag, tags_of
-from easq.rollout import RolloutConfig, announce, lane_stopped, newest_rollout, rolled_back
+from easq.rollout import RolloutConfig, lane_stopped, rolled_back
+from easq.rollout_log import announce, newest_rollout
 from easq.samples import SEALED
 from easq.train.position import Position
 from jobs.gate import gate, keep, read_config, rollback

@@ -14,7 +14,8 @@ from easq.log.interface import EVENTS, SAMPLES
 from easq.log.sqlite import SqliteLog
 from easq.registry import publish
 from easq.registry_aliases import tag
-from easq.rollout import announce, rolled_back
+from easq.rollout import rolled_back
+from easq.rollout_log import announce
 from easq.train.behind import Reached, write_reached
 from jobs.cli import COMMANDS
 from jobs.gatekeeper import AFTER, REASON, ROLLED_OUT, VERDICT

@@ -20,7 +20,8 @@ from easq.log.interface import MODELS
 from easq.log.sqlite import SqliteLog
 from easq.registry import CANDIDATE, Version, champion, fetch, publish
 from easq.registry_aliases import numbered, tag, tags_of
-from easq.rollout import RolloutConfig, newest_rollout, next_stage
+from easq.rollout import RolloutConfig, next_stage
+from easq.rollout_log import newest_rollout
 from easq.rollout_watch import RolloutWatch
 from easq.vitals import TIMED, Vitals, bucket, tell
 from jobs.gatekeeper import ROLLED_OUT, VERDICT, Gatekeeper, GatekeeperConfig

@@ -8,7 +8,8 @@ import pytest
 from easq.announcements import Rollout
 from easq.log.sqlite import SqliteLog
 from easq.registry import Version
-from easq.rollout import announce, rolled_back
+from easq.rollout import rolled_back
+from easq.rollout_log import announce
 from serving.refresh import Refresher
 from serving.rollout import FollowedRollout, RolloutWatcher, Target, target_version
 

@@ -22,7 +22,7 @@ class FalsePositives(NamedTuple):
     by_metric: dict[str, int]
     adjusted: dict[str, int]
     """The same by CUPED; empty without days before."""
-    mismatches: int  # alarms of the sample-ratio checks
+    mismatches: int  # divisions with an alarm of a sample-ratio check
 
     @property
     def bound(self) -> int:
@@ -31,8 +31,9 @@ class FalsePositives(NamedTuple):
 
     @property
     def mismatches_bound(self) -> int:
-        """The most that chance explains of the two checks of each division."""
-        return int(stats.binom.ppf(BOUND_LEVEL, 2 * self.salts, ALARM))
+        """The most that chance explains. A division's two checks count nearly the same users: that
+        one of them gives alarm has at most twice the chance of each."""
+        return int(stats.binom.ppf(BOUND_LEVEL, self.salts, 2 * ALARM))
 
     @property
     def most(self) -> int:
@@ -71,7 +72,7 @@ def false_positives(
         salts,
         _found([one.differences for one in divided]),
         _found([one.adjusted for one in divided]),
-        sum(one.users.is_mismatch + one.served.is_mismatch for one in divided),
+        sum(one.users.is_mismatch or one.served.is_mismatch for one in divided),
     )
 
 

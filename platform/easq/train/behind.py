@@ -4,6 +4,7 @@ The log is the queue: nothing of it is shed, so whoever is slower than the strea
 and whoever operates the loop is told.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from pydantic import BaseModel, ConfigDict
 from easq.log.interface import EVENTS, SAMPLES, Log
 from easq.train.durable import read_model, swap_file
 from easq.train.position import newest_checkpoint, read_position
+
+logger = logging.getLogger(__name__)
 
 REACHED = "reached.json"
 CALM = 0.5
@@ -68,9 +71,13 @@ def seconds_behind(log: Log, taker: Taker, now_ms: int) -> float:
 
 
 def read_reached(folder: Path) -> Reached:
-    """How far a run has come; by its newest checkpoint where an older release has trained it."""
-    if (path := folder / REACHED).is_file():
-        return read_model(path, Reached)
+    """How far a run has come; by its newest checkpoint where an older release has trained it, or
+    a power cut has damaged the file."""
+    try:
+        if (path := folder / REACHED).is_file():
+            return read_model(path, Reached)
+    except ValueError as error:
+        logger.warning("%s", error)
     if not folder.is_dir() or (checkpoint := newest_checkpoint(folder)) is None:
         return Reached()
     position = read_position(checkpoint)

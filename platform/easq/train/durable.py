@@ -24,8 +24,8 @@ def replace_file(path: Path, text: str) -> None:
 
 
 def swap_file(path: Path, text: str) -> None:
-    """Write a file whole, for its only writer; a power cut may leave the old contents or none."""
-    building = path.with_name(f".{path.name}.building")
+    """Write a file whole, a writer a process; a power cut may leave the old contents or none."""
+    building = path.with_name(f".{path.name}.{os.getpid()}.building")
     building.write_text(text)
     building.replace(path)
 

@@ -26,7 +26,7 @@ class Vigil:
     """Whether a thread has come round, or has worked, within a time."""
 
     def __init__(self, seconds: float, now: float, used: float) -> None:
-        self.seconds, self.since, self.used = seconds, now, used
+        self.seconds, self.since, self.used, self.asked = seconds, now, used, now
 
     def come_round(self, now: float, used: float) -> None:
         """
@@ -37,7 +37,11 @@ class Vigil:
         self.since, self.used = now, used
 
     def is_hung(self, now: float, used: float) -> bool:
-        """To be asked again and again."""
+        """To be asked ten times in `seconds`."""
+        was_frozen = now - self.asked > self.seconds / 2
+        self.asked = now
+        if was_frozen:  # who asks was held up as well, as all of a machine that stood still
+            self.come_round(now, used)
         if (waited := now - self.since) < self.seconds:
             return False
         is_idle = used - self.used < WORKS * waited

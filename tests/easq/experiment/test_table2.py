@@ -81,7 +81,7 @@ def test_users_of_one_arm_who_were_never_served_are_a_mismatch():
 def test_an_a_a_test_over_20_salts_comes_out_empty():
     found = false_positives(chance(4_000), USERS, EXPERIMENT, salts=20)
     assert found.bound == 5  # P(more than 5 of 20 at 5 %) = .0003
-    assert found.mismatches_bound == 1  # P(more than 1 of 40 at .1 %) = .0008
+    assert found.mismatches_bound == 1  # P(more than 1 of 20 at .2 %) = .0007
     assert set(found.by_metric) == {metric.name for metric in METRICS}
     assert found.is_empty, found
 

@@ -12,16 +12,12 @@ from easq.log.sqlite import SqliteLog
 from easq.rollout import (
     Observations,
     RolloutConfig,
-    RolloutTail,
-    announce,
     first_stage,
-    keep_newest,
     lane_stopped,
-    newest_rollout,
     next_stage,
     rolled_back,
-    rollouts,
 )
+from easq.rollout_log import RolloutTail, announce, keep_newest, newest_rollout, rollouts
 from easq.rollout_watch import compared, seen_of
 
 A_LATER_RELEASES = '{"version": 3, "previous": 2, "share": 0.5, "reason": "passed"}'
@@ -157,6 +153,37 @@ def test_a_rollback_holds_though_the_gate_that_it_overtook_is_killed_at_once(tmp
     again = RolloutTail(log)
     assert again.announce(following := first_stage(CONFIG, 9, 7, "passed"), 0)
     assert replica.look() == newest_rollout(log) == following
+
+
+def test_whoever_begins_to_read_between_a_rollback_and_what_it_made_void_finds_the_rollback(
+    tmp_path: Path, monkeypatch
+):
+    monkeypatch.setattr("easq.rollout_log.BLOCK", 4)
+    log = SqliteLog(tmp_path / "log.db")
+    announce(log, canary := first_stage(CONFIG, 8, 7, "passed"), 0)
+    many = pa.concat_tables([delta()] * 20)
+    log.append(MODELS, 0, many, durable=False)
+    announce(log, back := rolled_back(8, 7, "by hand"), 0)
+    announce(log, canary.model_copy(update={"ranks_below": None, "decided_on": 0}), 0)
+    for _ in range(12):
+        assert newest_rollout(log) == RolloutTail(log).newest == back
+        log.append(MODELS, 0, delta(), durable=False)
+    announce(log, later := first_stage(CONFIG, 9, 7, "passed", "by hand"), 0)
+    assert RolloutTail(log).announce(wider := later.model_copy(update={"ranks_below": 2}), 0)
+    for _ in range(12):
+        assert newest_rollout(log) == RolloutTail(log).newest == wider
+        log.append(MODELS, 0, delta(), durable=False)
+
+
+def test_a_replica_that_missed_what_was_trimmed_finds_what_holds(tmp_path: Path):
+    log = SqliteLog(tmp_path / "log.db")
+    announce(log, first_stage(CONFIG, 7, None, "first"), 0)
+    replica, gate = RolloutTail(log), RolloutTail(log)
+    assert gate.announce(canary := first_stage(CONFIG, 8, 7, "passed"), 0)
+    unseen = log.end(MODELS, 0)
+    assert gate.announce(wider := canary.model_copy(update={"ranks_below": 2}), 0)
+    log.trim(MODELS, 0, unseen)
+    assert replica.look() == RolloutTail(log).newest == wider
 
 
 def test_a_repeat_in_the_moment_of_announcing_is_no_news(tmp_path: Path):

@@ -69,3 +69,9 @@ def test_a_run_of_an_older_release_has_reached_its_newest_checkpoint(tmp_path):
     (checkpoint / "state.json").write_text(learnt.model_dump_json())
     write_manifest(checkpoint, ["state.json"])
     assert read_reached(tmp_path) == Reached(next_window=12, offsets={0: 7, 1: 9})
+
+
+def test_a_damaged_file_is_as_none(tmp_path, caplog):
+    (tmp_path / "reached.json").write_text("")
+    assert read_reached(tmp_path) == Reached()
+    assert "cannot be read" in caplog.text

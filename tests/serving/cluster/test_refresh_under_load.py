@@ -15,7 +15,8 @@ from easq.as_served import as_served
 from easq.log.connect import open_log
 from easq.registry import CANDIDATE, CHAMPION, publish
 from easq.registry_aliases import numbered, point
-from easq.rollout import announce, rolled_back
+from easq.rollout import rolled_back
+from easq.rollout_log import announce
 from easq.samples import flatten
 from jobs.gate import rollback
 from jobs.ranking_client import rank_request
