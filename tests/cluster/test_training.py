@@ -52,7 +52,8 @@ def settings(history: History, storage: Path, workers: int) -> dict[str, Any]:
     return {
         "run": {"name": "run", "storage": str(storage)},
         "data": {"history": str(history.root), "window": WINDOW},
-        "model": {"width": 32},
+        "model": {"width": 32, "behaviour_heads": True},
+        "loss": {"behaviours": 1.0},
         "optim": {"batch": 16},
         "pairs": {"cross_user_alignment": 0.2},
         "workers": {"num": workers},
