@@ -4,14 +4,16 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from easq.peers.equal_behaviour import ASKED, SATISFACTION, Found
+from easq.peers.equal_behaviour import SATISFACTION, Found
 from easq.peers.judge import HIDDEN_HATE, HIDDEN_LIKE, LONG_VIEW
-from easq.study.compare_page import at_budgets, every_point, gains_as_metrics, standing, verdicts
+from easq.study.compare_page import gains_as_metrics
+from easq.study.curve_tables import at_budgets, base, every_point
 from easq.study.figures import trade_off
 from easq.study.measures import as_json
 from easq.study.methods import Method
-from easq.study.page import picture, table, told
+from easq.study.page import picture, told
 from easq.study.report import Findings
+from easq.study.verdicts import standing, verdicts
 
 TITLES = {
     HIDDEN_LIKE: "GAUC of hidden likes",
@@ -44,7 +46,7 @@ def findings(found: Found, methods: Mapping[str, Method]) -> Findings:
         "Rankers on a real log at equal behaviour",
         QUESTION,
         [
-            _base(found),
+            base(comparison, {LONG_VIEW: "GAUC of long views", **TITLES}),
             picture(drawn(found, methods), f"Curves of {title} over long-view GAUC lost"),
             *(at_budgets(comparison, methods, q, TITLES[q]) for q in SATISFACTION),
             every_point(comparison, methods, TITLES, "long-view GAUC lost, %"),
@@ -64,9 +66,3 @@ def _above(found: Found, methods: Mapping[str, Method]) -> list[str]:
         for rival, leads in found.above.items()
         for value, lead in leads.items()
     ]
-
-
-def _base(found: Found) -> str:
-    titles = {LONG_VIEW: "GAUC of long views", **TITLES}
-    rows = [[titles[q], told(found.comparison.base[q], signed=False)] for q in ASKED]
-    return table(["", "EMER"], rows, "Where EMER stands; everything below is against it")
