@@ -17,9 +17,9 @@ from easq.log.connect import open_log
 from easq.log.interface import MODELS, SAMPLES
 from jobs.loop import Loop
 from jobs.replica_report import stopped_somewhere
-from jobs.viewer_sessions import ViewingPlan
 from jobs.viewer_statistics import ViewingStatistics
 from jobs.viewers import run_viewers
+from jobs.viewing_plan import ViewingPlan
 
 SPEED = 1000.0
 """Seconds that viewers watch in a second."""

@@ -7,66 +7,19 @@ viewer asks as soon as the last ranking is there.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent import futures
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
-
-from easq.ledger import AcceptedLine, Ledger, RankedLine
-from easq.simulate.live import Audience, Hidden, ViewerEvent
+from easq.ledger import Ledger, RankedLine
+from easq.simulate.live import Audience, Hidden
 from easq.simulate.shown import Shown
-from jobs.viewer_client import OVERLOADED, PASSING, Reply, ViewerClient
+from jobs.viewer_client import OVERLOADED, Reply, ViewerClient
+from jobs.viewer_events import PAUSE_SECONDS, Body, Closing, EventSender, now_ms
 from jobs.viewer_statistics import Tally, ViewingStatistics
-
-PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 2.0
-TOGETHER_SECONDS = 0.25
-"""Events so close to each other go out in one batch."""
-
-Body = dict[str, Any]
-
-
-class ViewingPlan(BaseModel):
-    """How many viewers come, for how long, and how fast they live."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    seconds: float = Field(gt=0)
-    """How long requests are made; views that have begun are watched out."""
-    rate: float | None = Field(default=20.0, gt=0)
-    """Requests a second of all viewers; None: as many as they can."""
-    viewers: int = Field(default=16, ge=1)
-    """Requests under way at once, at most."""
-    speed: float = Field(default=1000.0, gt=0)
-    """Seconds watched in a second; the service must allow as much (EASQ_VIEWING_SPEED)."""
-    time_shift_ms: int = 0
-    """Added to the clock, for request times."""
-    feedback: bool = True
-    """Send events; without, only rankings are asked for."""
-    timeout_seconds: float = Field(default=10.0, gt=0)
-    patience_seconds: float = Field(default=60.0, gt=0)
-    """How long an event is sent again until it is accepted, and views are watched out."""
-    bucket_seconds: float = Field(default=5.0, gt=0)
-    api_key: SecretStr | None = None
-
-
-class Batch(NamedTuple):
-    due_seconds: float  # after the ranking came
-    events: list[Body]
-
-
-def batches(events: list[ViewerEvent], speed: float) -> Iterator[Batch]:
-    """Events in time order, those close together at the time of the last of them."""
-    together: list[ViewerEvent] = []
-    for event in events:
-        if together and event.after_seconds - together[0].after_seconds > TOGETHER_SECONDS * speed:
-            yield Batch(together[-1].after_seconds / speed, [e.body for e in together])
-            together = []
-        together.append(event)
-    if together:
-        yield Batch(together[-1].after_seconds / speed, [e.body for e in together])
+from jobs.viewing_plan import ViewingPlan
 
 
 class Viewers:
@@ -91,7 +44,8 @@ class Viewers:
         self.client = ViewerClient(url, plan.timeout_seconds, key)
         self.tally = Tally(audience.config.world.satisfied_above, plan.bucket_seconds)
         self._thread = futures.ThreadPoolExecutor(1, "viewers")
-        self._closing = asyncio.Event()
+        self._closing = Closing()
+        self._sender = EventSender(self.client, plan, self.tally, self._closing, ledger)
         self._slots = 0
         self._asks = True
 
@@ -142,10 +96,10 @@ class Viewers:
 
     async def _viewer(self, views: asyncio.TaskGroup) -> None:
         while (slot := self._next_slot()) is not None:
-            if await self._closes_within(slot - self._loop.time()):
+            if await self._closing.within(slot - self._loop.time()):
                 return
             self.tally.sent_late(self._loop.time() - slot)
-            request, hidden = self.audience.request(_now_ms() + self.plan.time_shift_ms)
+            request, hidden = self.audience.request(now_ms() + self.plan.time_shift_ms)
             if not self.plan.feedback:
                 del request["candidates"]["duration_seconds"]
             reply = await self.client.post("/v1/rank", request)
@@ -153,7 +107,7 @@ class Viewers:
                 self._ranked(request, hidden, reply, views)
             else:
                 self._not_ranked(reply.problem)
-                await self._closes_within(PAUSE_SECONDS)
+                await self._closing.within(PAUSE_SECONDS)
 
     def _next_slot(self) -> float | None:
         """When the next request is due, by the loop's clock; None: no more."""
@@ -186,55 +140,9 @@ class Viewers:
         elif self.plan.feedback:
             self.tally.count("questions", sum(response["asked"]))
             events = self.audience.view(hidden, ranking, response["asked"])
-            views.create_task(self._view(hidden.request_id, token, events))
-
-    async def _view(self, request_id: str, token: str, events: list[ViewerEvent]) -> None:
-        came = self._loop.time()
-        for batch in batches(events, self.plan.speed):
-            if await self._closes_within(came + batch.due_seconds - self._loop.time()):
-                return
-            about = {"token": token, "client_time_ms": _now_ms()}
-            self.tally.count("answers", sum(e["kind"] == "answer" for e in batch.events))
-            await self._deliver(request_id, [event | about for event in batch.events])
-
-    async def _deliver(self, request_id: str, events: list[Body]) -> None:
-        """Send a batch until the service has answered it."""
-        pause, give_up = PAUSE_SECONDS, self._loop.time() + self.plan.patience_seconds
-        reply = await self.client.post("/v1/events", {"events": events})
-        while reply.status in PASSING:
-            if self._loop.time() > give_up or await self._closes_within(pause):
-                self.tally.count("unconfirmed", len(events))
-                return
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-            self.tally.count("retries")
-            reply = await self.client.post("/v1/events", {"events": events})
-        refused = {"status": "rejected", "code": reply.problem}
-        results = reply.body.get("results", [refused] * len(events))
-        self._told(request_id, events, results)
-
-    def _told(self, request_id: str, events: list[Body], results: list[Body]) -> None:
-        now, lines = time.time(), []
-        for event, result in zip(events, results, strict=True):
-            if result["status"] != "accepted":
-                self.tally.rejected(result["code"])
-                continue
-            self.tally.accepted(event["kind"])
-            about = {"event_id": event["event_id"], "event": event["kind"]}
-            lines.append(AcceptedLine(request_id=request_id, at_seconds=now, **about))
-        if self.ledger is not None:
-            self.ledger.write(lines)
+            views.create_task(self._sender.view(hidden.request_id, token, events))
 
     def _note_ranked(self, request_id: str, version: int, seq: int, milliseconds: float) -> None:
         if self.ledger is not None:
             about = {"version": version, "seq": seq, "milliseconds": milliseconds}
             self.ledger.write([RankedLine(request_id=request_id, at_seconds=time.time(), **about)])
-
-    async def _closes_within(self, seconds: float) -> bool:
-        """Sleep; True as soon as the viewers are to go."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), max(seconds, 0.0))
-        return self._closing.is_set()
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -18,8 +18,9 @@ from easq.history import History
 from easq.ledger import Ledger
 from easq.simulate.live import Audience, config_of, day_shift_ms
 from jobs.replica_report import replica_report, stopped_somewhere
-from jobs.viewer_sessions import Viewers, ViewingPlan
+from jobs.viewer_sessions import Viewers
 from jobs.viewer_statistics import ViewingStatistics
+from jobs.viewing_plan import ViewingPlan
 
 
 def run_viewers(

@@ -29,8 +29,8 @@ from easq.train.run_folder import WINDOWS, run_folder
 from easq.train.tail import share_of_log
 from jobs.living import SPEED, wake
 from jobs.loop import Loop, wait_until_ready
-from jobs.viewer_sessions import ViewingPlan
 from jobs.viewers import run_viewers
+from jobs.viewing_plan import ViewingPlan
 
 IN_TIME_SECONDS, CALM_SECONDS, PATIENCE_SECONDS = 2.0, 10.0, 300.0
 

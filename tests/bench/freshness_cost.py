@@ -29,8 +29,8 @@ from easq.train.config import load_config
 from easq.train.run_folder import WINDOWS, run_folder
 from jobs.living import FEEDBACK_SECONDS, SERVING, SPEED, wake
 from jobs.loop import Loop, LoopSettings, wait_until_ready
-from jobs.viewer_sessions import ViewingPlan
 from jobs.viewers import run_viewers
+from jobs.viewing_plan import ViewingPlan
 
 USERS, ITEMS = 20_000, 30_000  # 20 rows each: 10^6
 HISTORY_REQUESTS, CANDIDATES = 4096, (100, 110)

@@ -19,9 +19,11 @@ from easq.simulate.live import Audience, ViewerEvent, config_of
 from easq.simulate.shown import Shown
 from jobs.cli import COMMANDS
 from jobs.services import free_port
-from jobs.viewer_sessions import Viewers, ViewingPlan, batches
+from jobs.viewer_events import batches
+from jobs.viewer_sessions import Viewers
 from jobs.viewer_statistics import Tally
 from jobs.viewers import print_lane, run_viewers, summary
+from jobs.viewing_plan import ViewingPlan
 from serving.api import build_api
 from serving.config import ServingSettings
 from serving.deltas import DeltaFollower

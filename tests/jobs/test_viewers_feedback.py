@@ -12,9 +12,9 @@ from easq.ledger import AcceptedLine, Ledger, read_ledger, read_progress, verdic
 from easq.log.interface import EVENTS, Log
 from easq.log.sqlite import SqliteLog
 from easq.registry import Version
-from jobs.viewer_sessions import ViewingPlan
 from jobs.viewer_statistics import ViewingStatistics
 from jobs.viewers import run_viewers
+from jobs.viewing_plan import ViewingPlan
 from serving.api import build_api
 from serving.config import ServingSettings
 from serving.feedback import Feedback

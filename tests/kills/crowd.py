@@ -11,8 +11,8 @@ from pathlib import Path
 
 from easq.history import History
 from easq.ledger import Ledger
-from jobs.viewer_sessions import ViewingPlan
 from jobs.viewers import run_viewers
+from jobs.viewing_plan import ViewingPlan
 
 
 def first_in_line() -> None:

@@ -32,9 +32,9 @@ from easq.train.run_folder import QUARANTINE, WINDOWS, run_folder, waiting_versi
 from jobs.living import SPEED
 from jobs.loop import is_ready
 from jobs.session import members
-from jobs.viewer_sessions import ViewingPlan
 from jobs.viewer_statistics import ViewingStatistics
 from jobs.viewers import run_viewers
+from jobs.viewing_plan import ViewingPlan
 
 pytestmark = [
     pytest.mark.ray,

@@ -26,9 +26,10 @@ from easq.train.position import newest_checkpoint, read_position
 from easq.train.run_folder import QUARANTINE, WINDOWS, run_folder
 from jobs.living import SPEED, settled
 from jobs.loop import is_ready
-from jobs.viewer_sessions import Viewers, ViewingPlan
+from jobs.viewer_sessions import Viewers
 from jobs.viewer_statistics import ViewingStatistics
 from jobs.viewers import run_viewers
+from jobs.viewing_plan import ViewingPlan
 
 from .conftest import Engine
 

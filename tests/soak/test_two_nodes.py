@@ -38,8 +38,9 @@ from easq.train.run_folder import QUARANTINE, WINDOWS
 from jobs.loop import is_ready
 from jobs.services import free_port
 from jobs.supervisor import Part, Supervisor
-from jobs.viewer_sessions import Viewers, ViewingPlan
+from jobs.viewer_sessions import Viewers
 from jobs.viewers import run_viewers
+from jobs.viewing_plan import ViewingPlan
 
 from .two_nodes import PARTITIONS, Cluster, kafka, named, serve_on, two_nodes, wait_for
 
