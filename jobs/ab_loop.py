@@ -25,7 +25,8 @@ from easq.train.config import TrainConfig, parse_config
 from easq.train.learner import Learner
 from jobs.ab_service import HttpService
 from jobs.living import FEEDBACK_SECONDS, SERVING
-from jobs.loop import Loop, LoopSettings, wait_until_ready
+from jobs.loop import Loop, wait_until_ready
+from jobs.loop_parts import LoopSettings
 
 OWN, OTHER = "easq", "emer"
 """Model lines: the service's own, of the treatment, and the control's."""

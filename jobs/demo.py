@@ -29,7 +29,8 @@ from jobs.cluster import ray_cluster
 from jobs.demo_report import kuairand_report, samples_of, simulated_report
 from jobs.import_kuairand import import_kuairand
 from jobs.living import FEEDBACK_SECONDS, SERVING, live, living_report, settled, wake
-from jobs.loop import Loop, LoopSettings, wait_until_ready
+from jobs.loop import Loop, wait_until_ready
+from jobs.loop_parts import LoopSettings
 from jobs.ranking_client import distinct_requests, live_version, rank, rank_request
 from jobs.simulate import simulate
 from jobs.sole_loop import sole_loop

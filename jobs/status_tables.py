@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from jobs.loop import DRIVERS
+from jobs.loop_parts import DRIVERS
 from jobs.replica_report import stopped_lane
 
 SHOWN = ("next_offset", "lag_ms", "next_window", "open_requests", "kept_requests")

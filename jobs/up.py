@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 
 from easq.train.config import load_config
-from jobs.loop import Loop, LoopSettings
+from jobs.loop import Loop
+from jobs.loop_parts import LoopSettings
 from jobs.sole_loop import sole_loop
 
 LOOK_SECONDS = 0.2

@@ -28,7 +28,8 @@ from easq.simulate.world import WorldConfig
 from easq.train.config import load_config
 from easq.train.run_folder import WINDOWS, run_folder
 from jobs.living import FEEDBACK_SECONDS, SERVING, SPEED, wake
-from jobs.loop import Loop, LoopSettings, wait_until_ready
+from jobs.loop import Loop, wait_until_ready
+from jobs.loop_parts import LoopSettings
 from jobs.viewers import run_viewers
 from jobs.viewing_plan import ViewingPlan
 

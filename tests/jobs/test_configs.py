@@ -9,7 +9,7 @@ import yaml
 from ray.runtime_env import RuntimeEnv
 
 from easq.train.config import load_config, parse_config
-from jobs.loop import DRAIN_SECONDS
+from jobs.loop_parts import DRAIN_SECONDS
 
 INFRA = Path(__file__).parents[2] / "infra" / "config"
 CONFIGS = sorted(INFRA.glob("*.toml"))

@@ -13,7 +13,8 @@ from easq.log.sqlite import SqliteLog
 from easq.train.config import load_config
 from jobs.demo import demo
 from jobs.local_ray import slots
-from jobs.loop import DRIVERS, Loop, LoopSettings
+from jobs.loop import Loop
+from jobs.loop_parts import DRIVERS, LoopSettings
 from jobs.sole_loop import sole_loop
 from jobs.up import up
 

@@ -24,7 +24,8 @@ from easq.train.config import TrainConfig, load_config
 from easq.train.run_folder import run_folder
 from easq.train.turn import last_turn
 from jobs.living import SERVING, wake
-from jobs.loop import DRIVERS, Loop, LoopSettings, wait_until_ready
+from jobs.loop import Loop, wait_until_ready
+from jobs.loop_parts import DRIVERS, LoopSettings
 
 from ..soak.two_nodes import kafka
 
