@@ -24,6 +24,10 @@ Draws = Annotated[
     int | None,
     typer.Option(min=1, help="Draws of weights in each world, if fewer than the preset has."),
 ]
+Methods = Annotated[
+    str | None,
+    typer.Option(help="Only these, as in easq,blend, with EMER and the subject; else all."),
+]
 Address = Annotated[
     str | None, typer.Option(help="Address of a Ray cluster; without it, this machine.")
 ]

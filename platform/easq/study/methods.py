@@ -92,3 +92,16 @@ METHODS: dict[str, Method] = {
         "EMER + γ truth", {"model.method": "emer"}, GAMMA_TRUTH, GAMMAS, is_ceiling=True
     ),
 }
+
+
+def only(methods: Mapping[str, Method], names: str | None, subject: str) -> dict[str, Method]:
+    """Those of `names`, a list with commas, beside EMER and the subject; None: all.
+
+    Raises ValueError for a name that none of them has.
+    """
+    chosen = set(methods) if names is None else {BASE, subject, *names.split(",")}
+    if unknown := chosen - set(methods):
+        raise ValueError(
+            f"no method is called {', '.join(sorted(unknown))}: there are {', '.join(methods)}"
+        )
+    return {name: method for name, method in methods.items() if name in chosen}
