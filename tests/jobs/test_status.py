@@ -19,8 +19,8 @@ from easq.rollout_log import announce
 from easq.train.behind import Reached, write_reached
 from jobs.cli import COMMANDS
 from jobs.gatekeeper import AFTER, REASON, ROLLED_OUT, VERDICT
+from jobs.line_look import decisions
 from jobs.services import free_port
-from jobs.status import decisions
 from jobs.status_tables import replica_table
 
 PARTITION = {"next_offset": 3, "lag_ms": 12, "counts": {"answer samples": 2}}

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from jobs.loop import STATE
-from jobs.status import look
+from jobs.loop_look import look
 
 from .conftest import Process, resident_mb
 from .test_faults import check_events, tell, under_load

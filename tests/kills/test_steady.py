@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.loop import STATE
-from jobs.status import look
+from jobs.loop_look import look
 
 from .conftest import PATIENCE_SECONDS, family, resident_mb
 from .test_faults import check_events, under_load

@@ -22,9 +22,9 @@ from easq.train.latest import Latest, write_latest
 from easq.train.run_folder import waiting_versions
 from jobs.gate import keep
 from jobs.gatekeeper import Gatekeeper, GatekeeperConfig
+from jobs.loop_look import mlflow
 from jobs.loop_parts import DRAIN_SECONDS
 from jobs.services import free_port, service
-from jobs.status import mlflow
 from jobs.supervisor import Part
 from jobs.tracked import tracked
 
