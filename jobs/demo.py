@@ -6,7 +6,6 @@ Usage: easq demo [--seconds N] [--data path/to/KuaiRand-Pure] [--out DIR]
 import os
 import shutil
 import signal
-import statistics
 import sys
 import tempfile
 import time
@@ -14,31 +13,28 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from easq.history import History
-from easq.model.config import ModelConfig
 from easq.train.config import TrainConfig, parse_config
 from easq.train.run_folder import run_folder
 from jobs.cluster import ray_cluster
-from jobs.demo_report import kuairand_report, samples_of, simulated_report
+from jobs.demo_plan import SAMPLES, Plan, configs_of, settings_of
+from jobs.demo_ranking import rank_history
+from jobs.demo_report import kuairand_report, simulated_report
 from jobs.import_kuairand import import_kuairand
 from jobs.living import FEEDBACK_SECONDS, SERVING, live, living_report, settled, wake
 from jobs.loop import Loop, wait_until_ready
 from jobs.loop_parts import LoopSettings
-from jobs.ranking_client import distinct_requests, live_version, rank, rank_request
 from jobs.simulate import simulate
 from jobs.sole_loop import sole_loop
 from jobs.train import train_run
 
-MODEL, SAMPLES = "easq-ranker", "samples"
 SETTINGS = LoopSettings(feedback_seconds=FEEDBACK_SECONDS, serving=SERVING)
-RANKED_REQUESTS = 50
 VIEWERS_RATE = 20.0
 """Requests a second of simulated viewers."""
 
@@ -83,17 +79,9 @@ def _folder(out: Path | None) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class Plan(NamedTuple):
-    """What is shown: logs of viewers, or simulated ones and how many."""
-
-    data: Path | None
-    requests: int
-    seconds: float
-
-
 def _demo(console: Console, plan: Plan, folder: Path, started: float) -> None:
     file = folder / "demo.toml"
-    settings = _settings(folder, plan)
+    settings = settings_of(folder, plan)
     config = parse_config(tomllib.loads(settings), str(file))
     with sole_loop(config, folder) as held:
         file.write_text(settings)
@@ -111,12 +99,12 @@ def _shown(console: Console, plan: Plan, loop: Loop, started: float) -> None:
         console.print(f"ranking API    {loop.url}/docs (it has no version to serve yet)")
         console.rule("3  training")
         with ray_cluster(cpus=(os.cpu_count() or 1) + 1):
-            runs = [_train(console, c) for c in _configs(loop.config, plan)]
+            runs = [_train(console, c) for c in configs_of(loop.config, plan)]
         console.rule("4  what it learnt")
         console.print(_report(plan, history, runs))
         console.rule("5  serving")
         wait_until_ready(loop)
-        _rank(console, loop.url, history)
+        rank_history(console, loop.url, history)
         if plan.data is None:
             console.rule("6  the loop")
             _live(console, loop, history, plan.seconds)
@@ -135,43 +123,6 @@ def _samples(plan: Plan, folder: Path) -> History:
     else:
         import_kuairand(plan.data, out=out)
     return History.open(out)
-
-
-def _settings(folder: Path, plan: Plan) -> str:
-    """The configuration of the tracked run, as a user would write it."""
-    window = 2048 if plan.data is None else '"day"'
-    return f"""
-[run]
-name = "easq"
-storage = "{folder / "runs"}"
-keep_scores = true
-
-[data]
-history = "{folder / SAMPLES}"
-window = {window}
-
-[stream]
-log = "sqlite:///{folder / "log.db"}"
-
-[tracking]
-uri = "sqlite:///{folder / "mlflow.db"}"
-model_name = "{MODEL}"
-register_every_minutes = 0.1
-"""
-
-
-def _configs(config: TrainConfig, plan: Plan) -> list[TrainConfig]:
-    """EASQ on the history alone, tracked and registered; beside it what it is compared with."""
-    easq = config.model_copy(update={"stream": None})
-    beside = easq.model_copy(update={"tracking": None})
-
-    def other(name: str, seed: int, **changes: object) -> TrainConfig:
-        run = config.run.model_copy(update={"name": name, "seed": seed})
-        return beside.model_copy(update={"run": run, **changes})
-
-    if plan.data is None:
-        return [easq, other("emer", 0, model=ModelConfig(method="emer"))]
-    return [easq, *(other(f"easq-seed-{seed}", seed) for seed in (1, 2))]
 
 
 def _live(console: Console, loop: Loop, history: History, seconds: float) -> None:
@@ -193,29 +144,6 @@ def _report(plan: Plan, history: History, runs: list[Path]) -> Table:
     if plan.data is None:
         return simulated_report(history, {"EASQ": runs[0], "EMER (behaviour only)": runs[1]})
     return kuairand_report(history, runs)
-
-
-def _rank(console: Console, url: str, history: History) -> None:
-    """Ask the service about the history's last requests, and compare with the champion's files."""
-    spec = history.description.features
-    rows = distinct_requests(samples_of(history), RANKED_REQUESTS)
-    answers = [rank(url, rank_request(spec, row)) for row in rows]
-    for row, answer in list(zip(rows, answers, strict=True))[:3]:
-        body = answer.body
-        best = ", ".join(
-            f"{item} ({score:+.2f})"
-            for item, score in list(zip(body["item_id"], body["score"], strict=True))[:5]
-        )
-        console.print(
-            f"user {row['user_id']}, {len(row['item_id'])} candidates, "
-            f"version {body['model']['version']}: {best}"
-        )
-    p50 = statistics.median(answer.milliseconds for answer in answers)
-    candidates = np.mean([len(row["item_id"]) for row in rows])
-    console.print(
-        f"{len(answers)} rankings of {candidates:.0f} candidates on average: "
-        f"p50 {p50:.1f} ms over HTTP, version {live_version(url)} live"
-    )
 
 
 def _linger(console: Console, loop: Loop) -> None:
