@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from easq.free_ports import free_port
 from easq.own_folder import own_folder
 from jobs.local_ray import OBJECT_STORE_BYTES
-from jobs.services import free_port
 
 AT_ONCE = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
 """Ray waits for idle workers that stay by design; trainings have been stopped before it."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from easq.free_ports import free_ports
 from easq.log.connect import open_log
 from easq.registry import champion
 from easq.train.config import TrainConfig, load_config
@@ -25,7 +26,6 @@ from jobs.loop_parts import (
     serving_part,
     training_parts,
 )
-from jobs.services import free_port
 from jobs.supervisor import Supervisor
 
 STATE = "up.json"
@@ -64,7 +64,7 @@ class Loop:
         self.config, self.config_file = config, config_file
         self.folder, self.settings = folder, settings
         self.log, self.tracking = config.stream.log, config.tracking
-        port, mlflow_port = free_port(), free_port()
+        port, mlflow_port = free_ports(2)
         self.url, self.mlflow_url = (f"http://127.0.0.1:{p}" for p in (port, mlflow_port))
         configs = {"train": config_file} | {f"train-{line.stem}": line for line in lines}
         self.lines = [load_config(path) for path in configs.values()]

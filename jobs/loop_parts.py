@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from easq.free_ports import free_port
 from easq.train.config import TrackingSection, TrainConfig, load_config
 from easq.train.run_folder import run_folder
 from jobs.local_ray import local_environment, slots
-from jobs.services import free_port
 from jobs.supervisor import Part
 
 JOINED = "join.json"

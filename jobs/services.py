@@ -1,7 +1,6 @@
 """Services that run beside a command: started with it, stopped with it, by their own process id."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -65,8 +64,3 @@ def wait_for(path: Path, owner: Service, seconds: float) -> str:
             return text
         time.sleep(0.1)
     raise RuntimeError(f"{owner.name} was not ready after {seconds:.0f} s; see {owner.log}")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]

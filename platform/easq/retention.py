@@ -25,8 +25,9 @@ def forget_deltas(log: Log, run: str, window: int, now_ms: int) -> int:
         window: `next_window` of the oldest checkpoint that is kept.
     """
     before = _first_needed(log, run, window, now_ms - KEPT_MS)
-    keep_newest(log, before)
-    log.trim(MODELS, 0, before)
+    if before > log.begin(MODELS, 0):
+        keep_newest(log, before)
+        log.trim(MODELS, 0, before)
     return before
 
 

@@ -9,11 +9,12 @@ from pydantic import ValidationError
 
 from easq.announcements import ANNOUNCEMENT, ROLLOUT, Rollout
 from easq.log.interface import MODELS, Log, TrimmedError
+from easq.log.scan import MAX_ANNOUNCEMENTS
 
 logger = logging.getLogger(__name__)
 
 BLOCK = 256
-"""Announcements read at once; deltas among them are large."""
+"""Announcements looked through at once; so many deltas would not fit in memory."""
 
 
 def announce(log: Log, rollout: Rollout, now_ms: int) -> int:
@@ -138,7 +139,7 @@ class RolloutTail:
 def rollouts(log: Log, start: int, end: int) -> list[Told]:
     """The records in [start, end)."""
     found: list[Told] = []
-    while (rows := log.read(MODELS, 0, start, end)) is not None:
+    while (rows := log.read(MODELS, 0, start, end, MAX_ANNOUNCEMENTS)) is not None:
         start = int(rows.offsets[-1]) + 1
         said = rows.table.select(["kind", "made_at_ms", "body"]).to_pylist()
         places = zip(rows.offsets.tolist(), said, strict=True)

@@ -26,6 +26,7 @@ import torch
 from ray.job_submission import JobSubmissionClient
 from safetensors.torch import load_file
 
+from easq.free_ports import free_ports
 from easq.history import History
 from easq.log.interface import SAMPLES
 from easq.log.sqlite import SqliteLog
@@ -76,7 +77,7 @@ class Cluster(NamedTuple):
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """`ray start`, on free ports, since `ray.init` cannot choose the port that jobs need."""
-    gcs, dashboard = free_port(), free_port()
+    gcs, dashboard = free_ports(2)
     ports = [f"--port={gcs}", f"--dashboard-port={dashboard}", "--dashboard-agent-listen-port=0"]
     size = ["--num-cpus=4", f"--object-store-memory={200 << 20}"]
     with tempfile.TemporaryDirectory(
@@ -93,12 +94,6 @@ def cluster() -> Iterator[Cluster]:
         ray.shutdown()
         kill_all([head.pid, *descendants(head.pid)])  # asked to, it would take 30 s
         head.wait(timeout=60)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def accepts(port: int) -> bool:

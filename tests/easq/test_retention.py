@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from easq.log.interface import MODELS
+from easq.log.scan import MAX_ANNOUNCEMENTS
 from easq.retention import KEPT_MS, forget_deltas
 from easq.rollout import RolloutConfig, first_stage
 from easq.rollout_log import announce, newest_rollout
@@ -65,6 +66,34 @@ def test_after_a_trainer_that_went_back_the_way_from_the_checkpoint_is_whole(
         run.learn()
     forget_deltas(run.log, "online", window, later(run))
     assert windows_kept(run.log)[-(6 - window) :] == list(range(window + 1, 7))[-(6 - window) :]
+
+
+@pytest.fixture
+def read(run, monkeypatch) -> list[int]:
+    """How many announcements each reading brings into memory."""
+    rows_read, of_log = [], run.log.read
+
+    def counted(*arguments, **named):
+        rows = of_log(*arguments, **named)
+        rows_read.append(0 if rows is None else len(rows.offsets))
+        return rows
+
+    monkeypatch.setattr(run.log, "read", counted)
+    return rows_read
+
+
+def test_rollouts_are_looked_for_among_a_few_deltas_at_a_time(run, read):
+    for _ in range(3 * MAX_ANNOUNCEMENTS):
+        announce(run.log, ROLLOUT, 0)
+    assert newest_rollout(run.log) == ROLLOUT
+    assert 1 < max(read) <= MAX_ANNOUNCEMENTS
+
+
+def test_where_nothing_is_forgotten_deltas_are_not_read_through(run, read):
+    now_ms = later(run, ms=KEPT_MS // 2)
+    read.clear()
+    forget_deltas(run.log, "online", 6, now_ms)
+    assert max(read) == 1
 
 
 def _checkpoint_at(run, window: int, folder: Path) -> Path:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from typer.testing import CliRunner
 
 from easq.announcements import Rollout
+from easq.free_ports import free_port
 from easq.log.interface import EVENTS, SAMPLES
 from easq.log.sqlite import SqliteLog
 from easq.registry import publish
@@ -20,7 +21,6 @@ from easq.train.behind import Reached, write_reached
 from jobs.cli import COMMANDS
 from jobs.gatekeeper import AFTER, REASON, ROLLED_OUT, VERDICT
 from jobs.line_look import decisions
-from jobs.services import free_port
 from jobs.status_tables import replica_table
 
 PARTITION = {"next_offset": 3, "lag_ms": 12, "counts": {"answer samples": 2}}

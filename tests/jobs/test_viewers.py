@@ -12,13 +12,13 @@ from fastapi import FastAPI
 from rich.console import Console
 from typer.testing import CliRunner
 
+from easq.free_ports import free_port
 from easq.ledger import Ledger, RankedLine, read_ledger
 from easq.log.sqlite import SqliteLog
 from easq.registry import Version
 from easq.simulate.live import Audience, ViewerEvent, config_of
 from easq.simulate.shown import Shown
 from jobs.cli import COMMANDS
-from jobs.services import free_port
 from jobs.viewer_events import batches
 from jobs.viewer_sessions import Viewers
 from jobs.viewer_statistics import Tally

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from easq.log.scan import scan
 from easq.train.config import TrainConfig
 from easq.train.lines import Lines
 from easq.train.position import newest_checkpoint, read_position
-from easq.train.run_folder import QUARANTINE, WINDOWS, run_folder
+from easq.train.run_folder import FAILURES, QUARANTINE, WINDOWS, run_folder
 from jobs.living import SPEED, settled
 from jobs.loop import is_ready
 from jobs.viewer_sessions import Viewers
@@ -44,7 +45,7 @@ REPLAY = Path(__file__).parents[1] / "easq" / "train" / "replay.py"
 REQUESTS = 1500
 """Of the history."""
 CAPACITY_SECONDS, QUIET_SECONDS = 8.0, 15.0
-RECOVERED_SECONDS = 20.0
+RECOVERED_SECONDS, NOTICED_SECONDS = 20.0, 20.0
 LONGER = {"all workers": 25.0, "train controller": 30.0}
 """Those of which nothing is left that could go on."""
 
@@ -110,6 +111,8 @@ def test_kills_lose_nothing_and_nothing_is_learnt_twice(drill, stage, tmp_path, 
     _check_left_over(loop_stage)
     if drill.recovers:
         found = _recoveries(session, loop_stage.lag)
+        if drill is FROZEN:
+            found = _since_noticed(session, config, found)
         assert drill not in (FROZEN, GROUP) or min(s for _, s in found) > 0, (
             "nobody at work was hit"
         )
@@ -223,6 +226,18 @@ def _recoveries(session: Session, lag) -> list[tuple[str, float]]:
         (kill.kind, lag.recovery(kill.at, end, session.usual))
         for kill, end in zip(session.kills, ends, strict=True)
     ]
+
+
+def _since_noticed(
+    session: Session, config: TrainConfig, found: list[tuple[str, float]]
+) -> list[tuple[str, float]]:
+    """Recoveries from when Ray Train told of the one worker that stood still."""
+    [kill], [(kind, seconds)] = session.kills, found
+    told = Lines(run_folder(config) / FAILURES).new()[0]["failed_at"]
+    noticed = datetime.fromisoformat(told).timestamp() - kill.at
+    print(json.dumps({"name": "kills", "noticed_seconds": round(noticed, 1)}), flush=True)
+    assert noticed < NOTICED_SECONDS
+    return [(kind, seconds - noticed)]
 
 
 def _accepted(ledger: Path) -> list[str]:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
-from serving.front_door import HAPROXY_ON_LOOPBACK, SENT_AGAIN, free_ports, has_haproxy
+from easq.free_ports import free_ports
+from serving.front_door import HAPROXY_ON_LOOPBACK, SENT_AGAIN, has_haproxy
 
 pytestmark = pytest.mark.skipif(not has_haproxy(), reason="Ray ships HAProxy for Linux")
 

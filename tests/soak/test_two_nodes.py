@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from easq.free_ports import free_port
 from easq.freshness import learnt, places
 from easq.freshness_read import answers_freshness
 from easq.history import History
@@ -36,7 +37,6 @@ from easq.simulate.world import WorldConfig
 from easq.train.lines import Lines
 from easq.train.run_folder import QUARANTINE, WINDOWS
 from jobs.loop import is_ready
-from jobs.services import free_port
 from jobs.supervisor import Part, Supervisor
 from jobs.viewer_sessions import Viewers
 from jobs.viewers import run_viewers

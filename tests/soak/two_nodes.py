@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from easq.free_ports import free_port
 from easq.log.interface import EVENTS, IDENTITY, MODELS, REJECTED, SAMPLES
-from jobs.services import free_port
 
 from ..easq.log.mock_kafka import MockKafka
 

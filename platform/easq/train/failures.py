@@ -1,6 +1,7 @@
 """Why workers failed, in a line where whoever watches the run sees it."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ class Failures(UserCallback):
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         reasons = {rank: reason(error) for rank, error in worker_exceptions.items()}
         if reasons != self.told:
+            at = datetime.now(UTC).isoformat(timespec="milliseconds")
             for rank, text in reasons.items():
-                append_line(self.path, {"rank": rank, "error": text})
+                append_line(self.path, {"rank": rank, "error": text, "failed_at": at})
         self.told = reasons
 
 

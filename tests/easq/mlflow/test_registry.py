@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import time
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from easq import registry
 from easq.artefact import digest_of, load_ranker
+from easq.free_ports import free_port
 from easq.registry import champion, fetch, publish
 from easq.registry_client import MlflowAwayError, connect
 from easq.samples import flatten
@@ -204,6 +204,4 @@ def test_nothing_is_written_to_the_working_directory(version, mlflow_uri, tmp_pa
 
 
 def nobody_listens() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"

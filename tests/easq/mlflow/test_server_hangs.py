@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from easq.free_ports import free_port
 from easq.log.sqlite import SqliteLog
 from easq.registry import champion
 from easq.registry_client import MlflowAwayError, connect
@@ -24,7 +25,7 @@ from jobs.gate import keep
 from jobs.gatekeeper import Gatekeeper, GatekeeperConfig
 from jobs.loop_look import mlflow
 from jobs.loop_parts import DRAIN_SECONDS
-from jobs.services import free_port, service
+from jobs.services import service
 from jobs.supervisor import Part
 from jobs.tracked import tracked
 

@@ -1,7 +1,6 @@
 """A run in MLflow says what was trained on what, and logging never holds training up."""
 
 import json
-import socket
 import threading
 import time
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from easq.free_ports import free_port
 from easq.registry_client import MlflowAwayError, connect
 from easq.source_code import revision
 from easq.tracking import LAST_SCORES, flat_params, start_run
@@ -198,6 +198,4 @@ def test_a_run_that_failed_before_its_first_window_ends_too(trained, begin, mlfl
 
 
 def nobody_listens() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
