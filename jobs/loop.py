@@ -64,14 +64,14 @@ class Loop:
         self.config, self.config_file = config, config_file
         self.folder, self.settings = folder, settings
         self.log, self.tracking = config.stream.log, config.tracking
-        port, mlflow_port = free_ports(2)
+        port, mlflow_port, ray_port = free_ports(3)
         self.url, self.mlflow_url = (f"http://127.0.0.1:{p}" for p in (port, mlflow_port))
         configs = {"train": config_file} | {f"train-{line.stem}": line for line in lines}
         self.lines = [load_config(path) for path in configs.values()]
         parts = [
             join_part(folder, settings, self.log, self.lines),
             serving_part(folder, settings, self.tracking, self.log, port),
-            *training_parts(configs, settings),
+            *training_parts(configs, settings, ray_port),
         ]
         if self.tracking.uri.startswith("http"):
             self.mlflow_url = self.tracking.uri

@@ -7,7 +7,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from easq.free_ports import free_port
 from easq.train.config import TrackingSection, TrainConfig, load_config
 from easq.train.run_folder import run_folder
 from jobs.local_ray import local_environment, slots
@@ -83,11 +82,12 @@ def serving_part(
     return Part("serving", ["serving.up"], {f"EASQ_{n.upper()}": str(v) for n, v in told.items()})
 
 
-def training_parts(configs: Mapping[str, Path], settings: LoopSettings) -> list[Part]:
+def training_parts(configs: Mapping[str, Path], settings: LoopSettings, port: int) -> list[Part]:
     """A cluster that a training need not wait for when it starts again, and the trainings.
 
     Args:
         configs: by the part's name, first that of the service's own line, which may have standbys.
+        port: of the cluster.
     """
     trains = [_train(name, config_file) for name, config_file in configs.items()]
     if os.environ.get("RAY_ADDRESS"):
@@ -98,9 +98,8 @@ def training_parts(configs: Mapping[str, Path], settings: LoopSettings) -> list[
         own = [trains[0]._replace(name=name, module=equal) for name in DRIVERS]
         trains = own + trains[1:]
         trainings = [trainings[0], *trainings]
-    port, mode = str(free_port()), os.environ.get("RAY_AUTH_MODE", "token")
-    local = local_environment() | {"RAY_AUTH_MODE": mode}
-    ray = Part("ray", ["jobs.head", port, str(slots(*trainings))], local)
+    local = local_environment() | {"RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "token")}
+    ray = Part("ray", ["jobs.head", str(port), str(slots(*trainings))], local)
     address = {"RAY_ADDRESS": f"127.0.0.1:{port}"}
     return [ray, *(t._replace(environment=local | address, needs="ray") for t in trains)]
 

@@ -26,6 +26,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def free_port() -> int:
+    """One. Those that are chosen together differ; who needs several asks for them at once."""
     return free_ports(1)[0]
 
 

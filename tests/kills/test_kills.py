@@ -112,7 +112,7 @@ def test_kills_lose_nothing_and_nothing_is_learnt_twice(drill, stage, tmp_path, 
     if drill.recovers:
         found = _recoveries(session, loop_stage.lag)
         if drill is FROZEN:
-            found = _since_noticed(session, config, found)
+            _check_noticed(session.kills[0], config)
         assert drill not in (FROZEN, GROUP) or min(s for _, s in found) > 0, (
             "nobody at work was hit"
         )
@@ -228,16 +228,12 @@ def _recoveries(session: Session, lag) -> list[tuple[str, float]]:
     ]
 
 
-def _since_noticed(
-    session: Session, config: TrainConfig, found: list[tuple[str, float]]
-) -> list[tuple[str, float]]:
-    """Recoveries from when Ray Train told of the one worker that stood still."""
-    [kill], [(kind, seconds)] = session.kills, found
+def _check_noticed(kill: Kill, config: TrainConfig) -> None:
+    """Ray Train tells in time of a worker that stands still."""
     told = Lines(run_folder(config) / FAILURES).new()[0]["failed_at"]
     noticed = datetime.fromisoformat(told).timestamp() - kill.at
     print(json.dumps({"name": "kills", "noticed_seconds": round(noticed, 1)}), flush=True)
     assert noticed < NOTICED_SECONDS
-    return [(kind, seconds - noticed)]
 
 
 def _accepted(ledger: Path) -> list[str]:
